@@ -1,0 +1,121 @@
+"""Plan: one step for every stored tensor of a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+from fanin.errors import PlanError, UnknownNameError
+from fanin.initializers import Initializer
+from fanin.plan_json import step_from_dict, step_to_dict
+from fanin.random import STREAM_VERSION
+from fanin.steps import Draw, Step, Unknown
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan(Mapping[str, Step]):
+    """Where the values of every parameter and buffer come from, decided; executing it is mechanical.
+
+    A mapping from qualified name (tied names too) to `Step`; iteration visits each stored tensor once.
+
+    Raises:
+        PlanError: two steps claim the same name.
+    """
+
+    steps: tuple[Step, ...]
+    model: str = ""
+    recipe: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for step in self.steps:
+            for name in (step.name, *step.aliases):
+                if name in seen:
+                    raise PlanError(f"two steps of the plan claim the tensor {name!r}")
+                seen.add(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Step]:
+        return {name: step for step in self.steps for name in (step.name, *step.aliases)}
+
+    def __getitem__(self, name: str) -> Step:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise UnknownNameError.among("tensor", name, self._by_name) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return (step.name for step in self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Tensors nobody could account for."""
+        return tuple(step.name for step in self.steps if isinstance(step.action, Unknown))
+
+    def override(self, laws: Mapping[str, Initializer], why: str = "set by hand") -> Plan:
+        """The plan with other initializers for the named tensors.
+
+        Raises:
+            UnknownNameError: a name the plan does not have.
+        """
+        chosen = {self[name].name: Draw(law) for name, law in laws.items()}
+        steps = (
+            replace(step, action=chosen[step.name], why=why, source="override") if step.name in chosen else step
+            for step in self.steps
+        )
+        return replace(self, steps=tuple(steps))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "fanin_plan": PLAN_VERSION,
+            "stream": STREAM_VERSION,
+            "model": self.model,
+            "recipe": self.recipe,
+            "notes": list(self.notes),
+            "steps": [step_to_dict(step) for step in self.steps],
+        }
+
+    def to_json(self, indent: int | None = 1) -> str:
+        """The plan as JSON text; `from_json` inverts it exactly."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """The plan that `to_json` wrote.
+
+        Raises:
+            PlanError: not JSON, not a plan, or of another plan or stream version.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise PlanError(f"not a fanin plan: {error}") from None
+        seen = (data.get("fanin_plan"), data.get("stream")) if isinstance(data, dict) else None
+        if seen != (PLAN_VERSION, STREAM_VERSION):
+            raise PlanError(
+                f"not a fanin plan of version {PLAN_VERSION}, stream {STREAM_VERSION}: found (plan, stream) = {seen}"
+            )
+        try:
+            steps = tuple(step_from_dict(step) for step in data["steps"])
+            return cls(steps, data["model"], data["recipe"], tuple(data["notes"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PlanError(f"the plan is damaged: {type(error).__name__} {error}") from None
+
+    @property
+    def hash(self) -> str:
+        """BLAKE2b-128 of the plan's JSON, in hex: equal hashes and seeds give equal bits."""
+        return blake2b(self.to_json(indent=None).encode(), digest_size=16).hexdigest()
