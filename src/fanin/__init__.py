@@ -1,27 +1,10 @@
-"""fanin: every number in the model, accounted for before step one."""
+"""fanin: every number in the model, accounted for before step one.
 
-from __future__ import annotations
+The public names stand in `__init__.pyi`; each is loaded on first use, so that `import fanin` stays cheap.
+"""
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
 __version__ = "0.1.0"
 
-# Where each public name lives; loaded on first use, so that `import fanin` stays cheap.
-_HOME = {
-    "Axes": "fanin.axes",
-    "FaninError": "fanin.errors",
-    "Plan": "fanin.plans",
-}
-
-__all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'fanin' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # pyright: ignore

@@ -40,7 +40,7 @@ class UnknownNameError(FaninError, LookupError):
         """
         names = sorted(known)
         close = get_close_matches(name, names, n=3)
-        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ";"
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
         return cls(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}.")
 
 

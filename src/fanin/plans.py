@@ -11,7 +11,9 @@ from typing import Any
 
 from fanin.errors import PlanError, UnknownNameError
 from fanin.initializers import Initializer
-from fanin.plan_json import step_from_dict, step_to_dict
+from fanin.plan_diff import PlanDiff, diff
+from fanin.plan_json import checked, field_of, parsed, step_from_dict, step_to_dict
+from fanin.plan_text import plan_table
 from fanin.random import STREAM_VERSION
 from fanin.steps import Draw, Step, Unknown
 
@@ -26,6 +28,12 @@ class Plan(Mapping[str, Step]):
 
     Raises:
         PlanError: two steps claim the same name.
+
+    >>> from fanin.initializers import Normal
+    >>> step = Step("fc.weight", (4, 3), "float32", "parameter", Draw(Normal(std=0.02)), "as in GPT-2")
+    >>> made = Plan((step,), recipe="mine")
+    >>> made["fc.weight"].std, Plan.from_json(made.to_json()) == made
+    (0.02, True)
     """
 
     steps: tuple[Step, ...]
@@ -51,6 +59,10 @@ class Plan(Mapping[str, Step]):
         except KeyError:
             raise UnknownNameError.among("tensor", name, self._by_name) from None
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """The step of a tensor, or `default` where the plan does not have it."""
+        return self._by_name.get(key, default)
+
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
@@ -64,6 +76,14 @@ class Plan(Mapping[str, Step]):
     def unknown(self) -> tuple[str, ...]:
         """Tensors nobody could account for."""
         return tuple(step.name for step in self.steps if isinstance(step.action, Unknown))
+
+    def __str__(self) -> str:
+        title = " · ".join(filter(None, (self.model, f"recipe {self.recipe}" if self.recipe else "")))
+        return f"{title or 'plan'}\n{plan_table(self.steps, self.notes)}"
+
+    def diff(self, other: Plan) -> PlanDiff:
+        """What `other` does differently: tensors added, removed and changed, with the ratio of their std."""
+        return diff(self, other)
 
     def override(self, laws: Mapping[str, Initializer], why: str = "set by hand") -> Plan:
         """The plan with other initializers for the named tensors.
@@ -100,20 +120,15 @@ class Plan(Mapping[str, Step]):
         Raises:
             PlanError: not JSON, not a plan, or of another plan or stream version.
         """
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            raise PlanError(f"not a fanin plan: {error}") from None
-        seen = (data.get("fanin_plan"), data.get("stream")) if isinstance(data, dict) else None
+        data = parsed(text)
+        seen = (data.get("fanin_plan"), data.get("stream"))
         if seen != (PLAN_VERSION, STREAM_VERSION):
             raise PlanError(
                 f"not a fanin plan of version {PLAN_VERSION}, stream {STREAM_VERSION}: found (plan, stream) = {seen}"
             )
-        try:
-            steps = tuple(step_from_dict(step) for step in data["steps"])
-            return cls(steps, data["model"], data["recipe"], tuple(data["notes"]))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise PlanError(f"the plan is damaged: {type(error).__name__} {error}") from None
+        steps = tuple(step_from_dict(step) for step in field_of(data, "steps", list))
+        notes = tuple(checked(note, str, "a note") for note in field_of(data, "notes", list))
+        return cls(steps, field_of(data, "model", str), field_of(data, "recipe", str), notes)
 
     @property
     def hash(self) -> str:

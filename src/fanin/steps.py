@@ -63,6 +63,11 @@ class Step:
         axes: which dimensions are in and out, where the tensor multiplies something.
         aliases: other names of the same tensor (tied weights).
         persistent: whether the tensor is in the model's state dict (False for some buffers).
+
+    >>> from fanin.initializers import Uniform
+    >>> step = Step("fc.bias", (4,), "float32", "parameter", Draw(Uniform(-0.5, 0.5)), "torch's default")
+    >>> round(step.std, 6), step.role
+    (0.288675, '')
     """
 
     name: str

@@ -1,4 +1,6 @@
-"""Framework-free records of a traced model, and the roles and fans derived from them."""
+"""Framework-free records of a traced model, and the roles derived from them."""
 
 from fanin.graph.records import Graph as Graph
 from fanin.graph.records import Use as Use
+from fanin.graph.roles import ROLES as ROLES
+from fanin.graph.roles import role as role

@@ -13,12 +13,15 @@ class Use:
 
     Attributes:
         tensor: qualified name (the first of tied names).
-        op: the operation: "linear", "conv", "conv_transpose", "bias", "norm_scale", "norm_shift",
-            "embedding", or the operator's own name where none of these fits.
+        op: the operation: "linear", "bilinear", "conv", "conv_transpose", "bias", "norm_scale", "norm_shift",
+            "embedding", "lstm", "gru", "rnn_tanh", "rnn_relu" (and these with "_cell"), "scale"
+            (multiplied elementwise), "position" (a table added), "cat" (a token put beside others), "prelu"; else
+            the operator's own name.
         axes: the meaning of its dimensions, where the operation contracts it.
-        activation: the nonlinearity that the operation's output goes into next: "relu", "gelu", …;
-            "linear" where another weight, an add or the output follows; "" where it was not followed.
-        parameter: the activation's number where it has one (slope of leaky ReLU, alpha of ELU).
+        activation: the nonlinearity that the operation's output goes into next: "relu", "gelu", …, as `fanin.gains`
+            names them; "linear" where another weight, an add or the output follows; "" where it was not followed.
+        parameter: the activation's number where it has one (slope of leaky ReLU, alpha of ELU); for "norm_scale"
+            the constant that the code adds to the stored tensor (1 where it stores scale − 1).
         module: qualified name of the module that ran the operation.
     """
 

@@ -1,0 +1,112 @@
+"""Whole models: capture + materialize against the constructor, and an 8B model captured without memory."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from fanin.random import default_threads
+from fanin.torch.capture import capture
+from fanin.torch.materialize import materialize
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured figure and what it must reach."""
+
+    name: str
+    value: float
+    unit: str
+    target: str
+    reached: bool
+
+
+def rows() -> list[Row]:
+    """Every figure of this bench, measured now; takes about a minute."""
+    return [*_gpt2(), *_llama()]
+
+
+def _gpt2() -> list[Row]:
+    def build() -> torch.nn.Module:
+        return GPT2LMHeadModel(GPT2Config())
+
+    def planned() -> torch.nn.Module:
+        captured = capture(build)
+        return materialize(captured.model, captured.plan)
+
+    materialize(*_small())  # compiles the kernels
+    torch.set_num_threads(default_threads())
+    pairs = [(_seconds(build), _seconds(planned), _seconds(lambda: capture(build))) for _ in range(ROUNDS)]
+    theirs, ours, captured = (min(times) for times in zip(*pairs, strict=True))
+    return [
+        Row("GPT-2 (124M): its own constructor", theirs, "s", "", True),
+        Row("GPT-2 (124M): capture alone", captured, "s", "", True),
+        Row("GPT-2 (124M): capture + materialize", ours, "s", "", True),
+        Row("GPT-2 (124M): constructor / (capture + materialize)", theirs / ours, "×", "≥ 8", theirs / ours >= 8),
+    ]
+
+
+def _small() -> tuple[torch.nn.Module, object]:
+    captured = capture(lambda: GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=60_000)))
+    return captured.model, captured.plan
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    gc.collect()
+    start = time.perf_counter()
+    result = work()
+    elapsed = time.perf_counter() - start
+    del result
+    return elapsed
+
+
+def _llama() -> list[Row]:
+    """In a process of its own, so that its peak memory is its own."""
+    done = subprocess.run([sys.executable, __file__, "llama"], capture_output=True, text=True, check=True)
+    seconds, gigabytes = map(float, done.stdout.split())
+    return [
+        Row("Llama-3-8B: capture, first in its process", seconds, "s", "< 2", seconds < 2),
+        Row("Llama-3-8B: peak memory of that process", gigabytes, "GB", "< 1", gigabytes < 1),
+    ]
+
+
+def _capture_llama() -> None:
+    config = LlamaConfig(
+        hidden_size=4096,
+        intermediate_size=14336,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        vocab_size=128256,
+    )
+    start = time.perf_counter()
+    capture(lambda: LlamaForCausalLM(config))
+    elapsed = time.perf_counter() - start
+    print(elapsed, _peak_bytes() / 1e9)
+
+
+def _peak_bytes() -> int:
+    """Peak memory of this process. (`getrusage` would also count the parent's, from before the exec.)"""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["llama"]:
+        _capture_llama()
+    else:
+        for row in rows():
+            print(f"{row.name:55} {row.value:8.3f} {row.unit:2} {row.target:5} {'' if row.reached else 'MISSED'}")

@@ -1,0 +1,59 @@
+from . import gains, initializers, models, recipes, schemes
+from .axes import Axes
+from .checking import Finding, Report, check
+from .counting import Count, count
+from .errors import (
+    ArgumentError,
+    CaptureError,
+    DataError,
+    FaninError,
+    MissingExtraError,
+    PlanError,
+    TraceError,
+    UnknownNameError,
+    WeightsError,
+)
+from .plans import Plan
+from .race import RaceResult, compare
+from .steps import Step
+from .torch.capture import Captured, capture
+from .torch.files import open_weights, save
+from .torch.materialize import materialize
+from .torch.planning import initialize, plan
+
+__version__: str
+
+__all__ = [
+    "ArgumentError",
+    "Axes",
+    "CaptureError",
+    "Captured",
+    "Count",
+    "DataError",
+    "FaninError",
+    "Finding",
+    "MissingExtraError",
+    "Plan",
+    "PlanError",
+    "RaceResult",
+    "Report",
+    "Step",
+    "TraceError",
+    "UnknownNameError",
+    "WeightsError",
+    "__version__",
+    "capture",
+    "check",
+    "compare",
+    "count",
+    "gains",
+    "initialize",
+    "initializers",
+    "materialize",
+    "models",
+    "open_weights",
+    "plan",
+    "recipes",
+    "save",
+    "schemes",
+]

@@ -1,0 +1,5 @@
+"""`python -m fanin`: the command."""
+
+from fanin.cli import main
+
+main()

@@ -1,0 +1,90 @@
+"""`fanin check`: whether the signal survives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import fanin
+from fanin.cli import options
+from fanin.cli.building import captured, example, needed
+from fanin.cli.printing import json_option, progress, show
+from fanin.cli.verb import FINDINGS, BadInput, verb
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@verb
+@options.model
+@options.recipe()
+@options.seed
+@click.option("--weights", type=options.FILE, help="Check the weights in this file instead of drawing them.")
+@click.option(
+    "--data",
+    metavar="WHAT",
+    help="mnist: real digits with their labels; random; or a .npy file of inputs. "
+    "By default mnist for mnist-fc and mnist-cnn, else random.",
+)
+@options.batch(100)
+@options.input_shape
+@json_option
+def command(
+    model: str,
+    recipe: str,
+    seed: int,
+    weights: Path | None,
+    data: str | None,
+    batch: int,
+    sample: tuple[int, ...] | None,
+    as_json: bool,
+) -> int:
+    """Run one batch through MODEL, forward and backward, and compare each layer with what theory expects.
+
+    Exit code 1 if a layer vanishes or explodes, or there is another finding.
+    """
+    from fanin.report.checks import check_report
+
+    with progress(f"Checking {model}"):
+        inputs, loss = batch_of(model, data, batch, sample)
+        report = fanin.check(weighted(model, recipe, seed, weights, inputs), inputs, loss)
+    show(as_json, report.to_dict, lambda width: check_report(report, width, model))
+    return FINDINGS if any(finding.severity != "info" for finding in report.findings) else 0
+
+
+def weighted(model: str, recipe: str, seed: int, weights: Path | None, inputs: Any) -> nn.Module:
+    """The model with drawn weights, or with those of a file."""
+    made = captured(model)
+    if weights is None:
+        return fanin.materialize(made.model, fanin.plan(made, recipe, inputs), seed=seed)
+    from fanin.torch.files import load_into
+
+    # What a file does not hold (tables that the model computes) is what the model's own code makes.
+    return load_into(fanin.materialize(made.model, fanin.plan(made, inputs=inputs), seed=seed), weights)
+
+
+def batch_of(model: str, data: str | None, batch: int, sample: tuple[int, ...] | None) -> tuple[Any, Any]:
+    """The batch, and the loss where labels tell one."""
+    chosen = data or ("mnist" if model.startswith("mnist-") else "random")
+    if chosen == "mnist":
+        from fanin.data import mnist
+        from fanin.demo.digits import digit_batch
+
+        return digit_batch(mnist().train, batch)
+    if chosen == "random":
+        return needed(model, example(model, sample, batch)), None
+    return from_file(Path(chosen)), None
+
+
+def from_file(path: Path) -> Tensor:
+    """The array that a .npy file holds."""
+    import numpy as np
+    import torch
+
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"{path} cannot be read as a batch (mnist, random or a .npy file): {reason}") from error

@@ -1,0 +1,1 @@
+"""The demo: the whole way for two networks on real digits, told part by part."""

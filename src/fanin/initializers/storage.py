@@ -1,0 +1,52 @@
+"""Writing computed values into the stored dtypes, each rounded once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fanin.initializers.base import Storage
+from fanin.random.stream import Region
+
+
+def working_dtype(out: Storage) -> np.dtype[Any]:
+    """The dtype that values for `out` are computed in: float64 for float64, float32 for all others."""
+    return np.dtype(np.float64 if out.dtype == np.float64 else np.float32)
+
+
+def store(out: Storage, values: NDArray[Any]) -> None:
+    """Write `values` (float32 or float64, shape of `out`) into `out`, rounding to nearest even."""
+    out[...] = bfloat16_bits(values) if out.dtype == np.uint16 else values
+
+
+def store_part(out: Storage, whole: NDArray[Any], region: Region) -> None:
+    """Write the part `region` of the tensor `whole` into `out`."""
+    part = tuple(slice(first, first + count) for first, count in zip(region.start, region.size, strict=True))
+    store(out.reshape(region.size), whole[part])
+
+
+def scatter(out: Storage, region: Region, index: NDArray[np.int64], value: float) -> None:
+    """Zero `out` and write `value` at those whole-tensor positions `index` ([count, rank]) that lie in `region`."""
+    out.fill(0)
+    local = index - np.array(region.start)
+    inside = np.all((local >= 0) & (local < np.array(region.size)), axis=1)
+    out.reshape(region.size)[tuple(local[inside].T)] = encoded(value, out)
+
+
+def encoded(value: float, out: Storage) -> Any:
+    """`value` as it is written into `out`: bfloat16 bits where `out` is uint16."""
+    return bfloat16_bits(np.float32(value)) if out.dtype == np.uint16 else value
+
+
+def bfloat16_bits(values: Any) -> NDArray[np.uint16]:
+    """The bfloat16 bits of float32 values, rounded to nearest even; NaN stays NaN.
+
+    >>> [hex(bits) for bits in bfloat16_bits(np.array([1.0, -2.5], np.float32))]
+    ['0x3f80', '0xc020']
+    """
+    single = np.asarray(values, np.float32)
+    bits = single.view(np.uint32)
+    rounded = (bits + (((bits >> 16) & 1) + np.uint32(0x7FFF))) >> 16
+    return np.where(np.isnan(single), np.uint32(0x7FC0), rounded).astype(np.uint16)

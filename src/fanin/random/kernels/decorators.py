@@ -1,0 +1,37 @@
+"""Numba decorators with types, so that the rest of the package stays strictly typed.
+
+Nothing here or in what it compiles uses fast-math, libm or fused multiply-add: the same bits on every CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Float32 = Float64 = Word = Wide = Any
+"""Numba's scalars of 32 and 64 bits; a type checker cannot tell them from NumPy's or follow their arithmetic."""
+
+OPTIONS: Any = {"error_model": "numpy"}
+INLINED: Any = {"forceinline": True, **OPTIONS}
+
+
+def inlined(function: F) -> F:
+    """Compile a small `function` once and merge its machine-independent code into its callers."""
+    return cast(F, numba.njit(**INLINED)(function))
+
+
+def spliced(function: F) -> F:
+    """Put the source of `function` in place of its calls: for large ones called once, which are then compiled once."""
+    return cast(F, numba.njit(inline="always", **OPTIONS)(function))
+
+
+def kernel(function: F) -> F:
+    """Compile `function` once per argument types, without the interpreter lock, and keep the machine code on disk."""
+    try:
+        return cast(F, numba.njit(cache=True, nogil=True, **OPTIONS)(function))
+    except RuntimeError:  # no folder for the cache can be written
+        return cast(F, numba.njit(nogil=True, **OPTIONS)(function))

@@ -1,0 +1,89 @@
+"""What a rule sees of one stored tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fanin.axes import Axes
+from fanin.errors import ArgumentError
+from fanin.gains import gain
+from fanin.graph.records import Use
+from fanin.initializers import Initializer
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One stored tensor as a rule sees it, free of any framework.
+
+    Attributes:
+        name: qualified name.
+        shape: stored shape.
+        dtype: stored dtype ("float32", "bfloat16", "int64", …).
+        kind: "parameter" or "buffer".
+        role: what it is for, one of `fanin.graph.ROLES`.
+        uses: what the forward pass does with it.
+        native: the law of the model's own code, where known.
+        tied_head: some lookup table of the model is also its output projection.
+
+    >>> use = Use("fc.weight", "linear", Axes.linear((64, 256)), "relu")
+    >>> tensor = TensorInfo("fc.weight", (64, 256), "float32", "parameter", "projection", (use,))
+    >>> tensor.contracted.fans, tensor.following
+    ((256.0, 64.0), 'relu follows: gain 1.414')
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: str
+    role: str
+    uses: tuple[Use, ...] = ()
+    native: Initializer | None = None
+    tied_head: bool = False
+
+    @property
+    def _main(self) -> Use | None:
+        """The use that gives it fans: the first that contracts it."""
+        return next((use for use in self.uses if use.axes is not None), self.uses[0] if self.uses else None)
+
+    @property
+    def axes(self) -> Axes | None:
+        """Which dimensions are in and out, where an operation contracts the tensor."""
+        return None if self._main is None else self._main.axes
+
+    @property
+    def contracted(self) -> Axes:
+        """`axes` of a tensor that has them.
+
+        Raises:
+            ArgumentError: no operation contracts it, so it has no fans.
+        """
+        if self.axes is None:
+            raise ArgumentError(f"{self.name!r} (role {self.role}) has no fans: no operation contracts it")
+        return self.axes
+
+    @property
+    def activation(self) -> str:
+        """The nonlinearity that follows; "linear" for none, "" where it is not known."""
+        return "" if self._main is None else self._main.activation
+
+    @property
+    def parameter(self) -> float | None:
+        """The number of the use: the activation's, or the constant added to a norm's scale."""
+        return None if self._main is None else self._main.parameter
+
+    @property
+    def gain(self) -> float:
+        """The forward gain of the activation that follows; 1 where none is known."""
+        return gain(self.activation, self.parameter).forward if self.activation else 1.0
+
+    @property
+    def following(self) -> str:
+        """The activation and its gain in words."""
+        match self.activation:
+            case "":
+                return "what follows is not known: gain 1"
+            case "linear":
+                return "no nonlinearity follows: gain 1"
+            case name:
+                number = "" if self.parameter is None else f"({self.parameter:g})"
+                return f"{name}{number} follows: gain {self.gain:.4g}"

@@ -1,0 +1,65 @@
+"""materialize: a plan's values, written into a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from fanin.plans import Plan
+from fanin.torch.materialize_checks import checked
+from fanin.torch.materialize_memory import allocated, install
+from fanin.torch.materialize_writes import Writes
+
+Progress = Callable[[int, int], None]
+"""Called with (elements written so far, elements in all)."""
+
+
+def materialize(
+    model: nn.Module,
+    plan: Plan,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    *,
+    allow_unknown: bool = False,
+    progress: Progress | None = None,
+) -> nn.Module:
+    """Write the values of `plan` into `model`, in place, and return it.
+
+    A value depends on (seed, the step's name, its index) alone: not on the device, the number of threads, the order
+    of modules or what else is in the model; so a meta model, the captured one and a real one get the same bits.
+    Everything is checked before the first write, so that an error leaves the model as it was; afterwards each tensor is
+    proven to have been written exactly once. Parameters stay the objects they are where Python allows it
+    (a tensor with weak references is replaced); ties, `requires_grad`, gradients, version counters, hooks and the
+    training mode are kept.
+
+    Args:
+        model: real, on the meta device, or captured. Real tensors are written where they are.
+        plan: one step for each stored tensor of the model.
+        seed: from 0 to 2⁶⁴ − 1.
+        device: where meta tensors get their memory (default "cpu"); real tensors must be there already.
+        allow_unknown: leave tensors as they are for which the plan has no source (zeros on the meta device).
+        progress: called after each tensor with the elements done and in all.
+
+    Raises:
+        PlanError: plan and model do not belong together (names, shapes, dtypes, ties), a step is Unknown, a Keep
+            step has no values to keep, a program or file cannot be used, or a tensor cannot be written (sharded,
+            quantised, sparse, overlapping another).
+        ArgumentError: a seed out of range.
+
+    >>> from fanin.torch.capture import capture
+    >>> captured = capture(lambda: nn.Linear(3, 4))
+    >>> a = materialize(captured.model, captured.plan, seed=7)
+    >>> b = materialize(nn.Linear(3, 4), captured.plan, seed=7)
+    >>> bool((a.weight == b.weight).all())
+    True
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        tasks = checked(model, plan, seed, device, allow_unknown)
+        memory = allocated(tasks, device)
+        writes = Writes(tasks, memory, seed, progress)
+        writes.run()
+        writes.prove()
+        install(model, tasks, memory)
+    return model

@@ -1,0 +1,104 @@
+"""Memory for tensors that have none, and putting it into the model."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from fanin.torch.capture_geometry import Geometry
+from fanin.torch.materialize_checks import Task
+from fanin.torch.tensors import identity, registrations
+
+Memory = Mapping[str, torch.Tensor]
+"""Where the values of each step go, by the step's name: new memory, or the model's own."""
+
+
+def allocated(tasks: Sequence[Task], device: str | torch.device | None) -> Memory:
+    """New memory for each tensor on the meta device, and the memory of each real one."""
+    place = torch.device("cpu" if device is None else device)
+    return {task.step.name: _memory(task, place) for task in tasks}
+
+
+def _memory(task: Task, place: torch.device) -> torch.Tensor:
+    tensor = task.stored.tensor
+    if not tensor.is_meta:
+        return tensor.data  # unlike detach(), it has a version counter of its own
+    make = torch.empty_strided if task.writes else _zeros
+    return make(tuple(tensor.shape), _stride(tensor), dtype=tensor.dtype, device=place)
+
+
+def _zeros(shape: tuple[int, ...], stride: tuple[int, ...], **options: Any) -> torch.Tensor:
+    return torch.empty_strided(shape, stride, **options).zero_()
+
+
+def _stride(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The tensor's own strides where no memory is wasted or written twice, else those of rows."""
+    return tensor.stride() if Geometry.of(tensor).dense else torch.empty(tensor.shape, device="meta").stride()
+
+
+def install(tasks_model: nn.Module, tasks: Sequence[Task], memory: Memory) -> None:
+    """Put new memory where the model has meta tensors, at every name, keeping each object where Python allows it."""
+    fresh = {identity(task.stored.tensor): memory[task.step.name] for task in tasks if task.stored.tensor.is_meta}
+    done: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    for entry in list(registrations(tasks_model)):
+        old = entry.tensor
+        if id(old) in done:
+            new = done[id(old)][1]
+        elif old.is_meta and identity(old) in fresh:
+            new = _installed(old, fresh[identity(old)])
+            done[id(old)] = old, new
+        else:
+            continue
+        if new is not old:
+            held = entry.module._parameters if entry.kind == "parameter" else entry.module._buffers  # pyright: ignore[reportPrivateUsage]
+            held[entry.key] = new  # pyright: ignore[reportArgumentType]
+    moved = {key: pair for key, pair in done.items() if pair[0] is not pair[1]}
+    if moved:
+        _refresh_lists(tasks_model, moved)
+
+
+def _installed(old: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+    """`old` itself with the memory `data`, or, if something refers to it weakly, a new tensor like it."""
+    new = _like(old, data)
+    if weakref.getweakrefs(old):
+        return new
+    try:
+        torch.utils.swap_tensors(old, new)
+    except RuntimeError:  # something inside autograd holds it
+        return new
+    return old
+
+
+def _like(old: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+    new = data.detach()
+    if isinstance(old, nn.Parameter):
+        new = nn.Parameter(new, old.requires_grad)
+        new.__class__ = type(old)
+    else:
+        new.requires_grad_(old.requires_grad)
+    vars(new).update(vars(old))
+    return new
+
+
+def _refresh_lists(model: nn.Module, moved: Mapping[int, tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Modules that keep lists of their own parameters (`_flat_weights` of recurrent layers) get the new ones."""
+    for module in model.modules():
+        for key, value in list(vars(module).items()):
+            if type(value) is list and any(_target(item, moved) is not None for item in value):
+                vars(module)[key] = [_refreshed(item, moved) for item in value]
+
+
+def _target(item: Any, moved: Mapping[int, tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor | None:
+    held = item() if isinstance(item, weakref.ref) else item
+    return moved[id(held)][1] if id(held) in moved else None
+
+
+def _refreshed(item: Any, moved: Mapping[int, tuple[torch.Tensor, torch.Tensor]]) -> Any:
+    new = _target(item, moved)
+    if new is None:
+        return item
+    return weakref.ref(new) if isinstance(item, weakref.ref) else new

@@ -1,0 +1,130 @@
+"""From a model and a recipe to a plan, and to values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from fanin.errors import ArgumentError
+from fanin.graph import Graph, role
+from fanin.plans import Plan
+from fanin.recipes import Recipe, TensorInfo, named
+from fanin.steps import Draw, Step, Unknown
+from fanin.torch.capture import Captured
+from fanin.torch.materialize import materialize
+from fanin.torch.native import native
+from fanin.torch.trace import trace
+
+_LISTED = 3
+
+
+def plan(
+    model: nn.Module | Captured | Callable[[], nn.Module], recipe: str | Recipe = "native", inputs: Any = None
+) -> Plan:
+    """Where the values of every parameter and buffer of `model` come from under a recipe, with the reason of each.
+
+    The first rule of the recipe that matches a tensor decides; a tensor without a rule takes the law of the model's
+    own code; where that is not known either the step is Unknown, and `materialize` refuses it.
+
+    Args:
+        model: a module (real or meta), a captured model, or a function that makes one, which is captured.
+        recipe: a name (`fanin.recipes.names()`) or a `Recipe`.
+        inputs: what to trace the model with, as `trace` takes it; made up where None.
+
+    Raises:
+        UnknownNameError: no recipe of that name.
+        ArgumentError: not a model or not a recipe, or a rule that cannot be applied to a tensor.
+        CaptureError, TraceError: the function or the forward pass cannot be followed.
+
+    >>> steps = plan(lambda: nn.Sequential(nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 10)), "he")
+    >>> round(steps["0.weight"].std, 6), steps["0.weight"].why
+    (0.050508, 'relu follows: gain 1.414 over fan-in 784')
+    """
+    chosen = _recipe(recipe)
+    source = native(model)
+    graph = trace(source.model, inputs)
+    tensors = _infos(source.plan, graph)
+    steps = tuple(_step(source.plan[tensor.name], tensor, chosen) for tensor in tensors)
+    notes = (*source.plan.notes, *graph.notes, *_notes(chosen, tensors, graph))
+    return Plan(steps, type(source.model).__name__, chosen.name, notes)
+
+
+def initialize(model: nn.Module | Captured, recipe: str | Recipe = "he", inputs: Any = None, seed: int = 0) -> Plan:
+    """Write the values of a recipe into `model` and return the plan that says where each came from.
+
+    Args:
+        model: a module (real or meta) or a captured model; it is changed in place.
+        recipe: a name (`fanin.recipes.names()`) or a `Recipe`.
+        inputs: what to trace the model with; made up where None.
+        seed: from 0 to 2⁶⁴ − 1; the same seed gives the same bits on any machine.
+
+    Raises:
+        As `plan` and `materialize`; then the model is untouched.
+
+    >>> model = nn.Linear(4, 2)
+    >>> initialize(model, "lecun", seed=1)["weight"].std, model.bias.tolist()
+    (0.5, [0.0, 0.0])
+    """
+    module = _module(model)
+    made = plan(model, recipe, inputs)
+    materialize(module, made, seed=seed)
+    return made
+
+
+def _recipe(recipe: object) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    if isinstance(recipe, str):
+        return named(recipe)
+    raise ArgumentError(f"recipe must be a name or a Recipe, got {type(recipe).__name__}")
+
+
+def _module(model: object) -> nn.Module:
+    module = model.model if isinstance(model, Captured) else model
+    if not isinstance(module, nn.Module):
+        raise ArgumentError(f"initialize writes into a module or a captured model, not into a {type(model).__name__}")
+    return module
+
+
+def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
+    uses = {name: graph.of(name) for name in steps}
+    tied_head = any({"embedding", "linear"} <= {use.op for use in found} for found in uses.values())
+    return tuple(
+        TensorInfo(
+            name=step.name,
+            shape=step.shape,
+            dtype=step.dtype,
+            kind=step.kind,
+            role=role(step.kind, uses[step.name]),
+            uses=uses[step.name],
+            native=step.initializer,
+            tied_head=tied_head,
+        )
+        for step in steps.values()
+    )
+
+
+def _step(authors: Step, tensor: TensorInfo, recipe: Recipe) -> Step:
+    choice = recipe.choose(tensor)
+    step = replace(authors, role=tensor.role, axes=tensor.axes)
+    if choice is not None:
+        return replace(step, action=Draw(choice.initializer), why=choice.why, source=choice.source)
+    if recipe.rules and not isinstance(step.action, Unknown):
+        return replace(step, why=f"{recipe.name} has no rule for {_article(tensor.role)}; {step.why}")
+    return step
+
+
+def _article(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def _notes(recipe: Recipe, tensors: tuple[TensorInfo, ...], graph: Graph) -> Iterator[str]:
+    if recipe.rules and not any(recipe.choose(tensor) for tensor in tensors):
+        yield f"NO RULE of the recipe {recipe.name!r} matched any tensor: the plan is the model's own"
+    if graph.unreached:
+        more = f" and {len(graph.unreached) - _LISTED} more" if len(graph.unreached) > _LISTED else ""
+        listed = ", ".join(graph.unreached[:_LISTED])
+        yield f"the forward pass never reached {listed}{more}: roles and axes there are from the classes of modules"

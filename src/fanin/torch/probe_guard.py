@@ -1,0 +1,45 @@
+"""Leave a model as it was found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+_SEED = 0
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Generator[None]:
+    """Run a block in training mode under a fixed seed, then restore flags, buffers, gradients and random states.
+
+    Training mode, because that is the mode of the first step (batch statistics, dropout). Holds also where
+    the block raises.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    grads = [(parameter, parameter.grad) for parameter in model.parameters()]
+    values = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    python, legacy = random.getstate(), np.random.get_state()
+    cuda = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+    try:
+        with torch.random.fork_rng(devices=cuda), torch.inference_mode(False), torch.enable_grad():
+            torch.manual_seed(_SEED)
+            model.train()
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, flag in values:
+            parameter.requires_grad_(flag)
+        for parameter, grad in grads:
+            parameter.grad = grad
+        with torch.no_grad():
+            for buffer, saved in buffers:
+                buffer.copy_(saved)
+        random.setstate(python)
+        np.random.set_state(legacy)

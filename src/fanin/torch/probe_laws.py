@@ -1,0 +1,72 @@
+"""The moments of a weight as random numbers: from the plan where there is one, else from its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from fanin.torch.probe_moments import Moments, moments
+
+Laws = Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """Mean and variance of a weight's values at each place of its receptive field (a scalar for matrices)."""
+
+    mean: Tensor
+    variance: Tensor
+
+    @property
+    def centred(self) -> bool:
+        """Every mean is zero."""
+        return not bool(self.mean.any())
+
+
+def taps(name: str, weight: Tensor, receptive: tuple[int, ...], units: int, seen: Moments, laws: Laws) -> Taps | None:
+    """The weight as independent draws; None where its values are plainly not (identity, Dirac)."""
+    field = tuple(weight.shape[d] for d in receptive)
+    if name in laws:
+        mean, std = laws[name]
+        full = torch.ones(field, dtype=torch.float64, device=weight.device)
+        return Taps(full * mean, full * std**2)
+    nonzero = (1 - seen.zeros) * weight.numel()
+    if seen.non_finite or (0 < nonzero < 2 * units < weight.numel()):
+        return None
+    mean = _significant(seen.mean, seen.std, weight.numel())
+    return _measured(weight, receptive, mean)
+
+
+def _measured(weight: Tensor, receptive: tuple[int, ...], mean: float) -> Taps:
+    others = [d for d in range(weight.ndim) if d not in receptive]
+    count = weight.numel() / max(1, _size(weight, receptive))
+    second = torch.linalg.vector_norm(weight.detach(), dim=others, dtype=torch.float64) ** 2 / count
+    average = weight.detach().mean(dim=others, dtype=torch.float64) if mean else torch.zeros_like(second)
+    return Taps(average, (second - average**2).clamp_min(0))
+
+
+def _size(weight: Tensor, dims: tuple[int, ...]) -> int:
+    size = 1
+    for d in dims:
+        size *= weight.shape[d]
+    return size
+
+
+def bias_moments(name: str, bias: Tensor | None, laws: Laws) -> tuple[float, float]:
+    """(E[b], E[b²]) of a bias; zeros without one."""
+    if bias is None:
+        return 0.0, 0.0
+    if name in laws:
+        mean, std = laws[name]
+        return mean, mean**2 + std**2
+    seen = moments(bias)
+    return _significant(seen.mean, seen.std, bias.numel()), seen.second
+
+
+def _significant(mean: float, std: float, count: int) -> float:
+    """The mean, where it is more than five standard errors from zero: a sample's mean is never quite zero."""
+    return mean if abs(mean) > 5 * std / sqrt(count) else 0.0

@@ -1,0 +1,206 @@
+"""Follow the tensors of one forward pass, operation by operation, with what theory expects of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from fanin.torch.probe_batch import tensors_in
+from fanin.torch.probe_laws import Laws
+from fanin.torch.probe_moments import Moments, moments
+from fanin.torch.probe_signal import Node, Record, Rule, Signal, measure
+
+
+@dataclass(frozen=True, slots=True)
+class WeightUse:
+    """One matrix or convolution of the pass: which parameters, and which dimension of the weight indexes units."""
+
+    weight: str
+    bias: str | None
+    unit_dim: int
+    module: str
+
+
+Handler = Callable[["Tape", tuple[Any, ...], dict[str, Any]], Rule | None]
+
+
+class Tape(TorchFunctionMode):
+    """Sees every torch function that the model calls.
+
+    A function with a rule gives its outputs an expected signal; any other one makes them unknown, and the
+    gradients of its inputs are measured, so that nothing is ever predicted through what is not understood.
+    """
+
+    def __init__(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], laws: Laws, handlers: Mapping[str, Handler]
+    ) -> None:
+        super().__init__()
+        self.names = {id(parameter): name for name, parameter in parameters}
+        self.laws = laws
+        self.handlers = handlers
+        self.records: list[Record] = []
+        self.uses: list[WeightUse] = []
+        self.stack: list[str] = []
+        self.kinds: dict[str, str] = {}
+        self.handles: list[RemovableHandle] = []
+        self.paused = 0
+        self.draws = 0
+        self.values: dict[str, Moments] = {}
+        self.on_output: Callable[[str, Rule | None, Tensor], None] = lambda _name, _rule, _out: None
+        self._nodes = WeakTensorKeyDictionary()
+        self._drawn: set[str] = set()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.paused:
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        rule = self._rule(name, args, kwargs)
+        in_place = _in_place(name, kwargs)
+        if rule is None and in_place:
+            self._bound(args, kwargs)
+        out = func(*args, **kwargs)
+        made = [tensor for tensor in tensors_in(out) if tensor.is_floating_point()]
+        if rule is None and made and not in_place:
+            self._bound(args, kwargs)
+        if in_place:
+            self._forget_views(args)
+        self.write(rule, made, args)
+        if made and self.stack:
+            self.on_output(name, rule, made[0])
+        return out
+
+    def _rule(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rule | None:
+        handler = self.handlers.get(name)
+        if handler is None:
+            return None
+        with torch.no_grad():
+            rule = handler(self, args, kwargs)
+        if rule is not None and self.stack and rule.kind:
+            self.kinds[self.stack[-1]] = rule.kind
+        return rule
+
+    @contextmanager
+    def pause(self) -> Generator[None]:
+        """Look away while somebody measures tensors inside the pass."""
+        self.paused += 1
+        try:
+            yield
+        finally:
+            self.paused -= 1
+
+    def follow(self, rule: Rule | None, made: list[Tensor], args: tuple[Any, ...]) -> None:
+        """Enter an operation that ran while the tape was paused."""
+        if rule is None:
+            self._bound(args, {})
+        self.write(rule, made, args)
+
+    def write(self, rule: Rule | None, made: list[Tensor], args: tuple[Any, ...]) -> None:
+        """Give the tensors an operation made their nodes."""
+        if not made:
+            return
+        channels = [self._channel(rule, tensor, args) for tensor in made]
+        signals = (None,) * len(made) if rule is None or len(rule.signals) != len(made) else rule.signals
+        nodes = tuple(Node(signal, c, self.draws) for signal, c in zip(signals, channels, strict=True))
+        for tensor, node in zip(made, nodes, strict=True):
+            self._nodes[tensor] = node
+        if rule is not None:
+            self.records.append(Record(rule, nodes))
+
+    def _channel(self, rule: Rule | None, out: Tensor, args: tuple[Any, ...]) -> int | None:
+        if rule is not None and rule.channel is not None:
+            return rule.channel
+        first = next(tensors_in(args), None)
+        node = None if first is None else self.node(first)
+        if first is None or node is None or node.channel is None:
+            return None
+        kept = node.channel == -1 or first.ndim == out.ndim
+        return node.channel if kept and first.shape[node.channel] == out.shape[node.channel] else None
+
+    def node(self, tensor: Tensor) -> Node | None:
+        """The tensor's node, where the tape has seen it."""
+        return self._nodes.get(tensor)
+
+    def start(self, inputs: Iterable[Tensor]) -> None:
+        """Register the model's inputs: they depend on no weight."""
+        for tensor in inputs:
+            self._nodes[tensor] = Node(None, None, 0)
+
+    def signal(self, tensor: Tensor, dim: int) -> Signal | None:
+        """The tensor's expected signal, or its measured moments over `dim` where theory has none."""
+        node = self.node(tensor)
+        if node is not None and node.signal is not None:
+            return node.signal
+        if not tensor.is_floating_point():
+            return None
+        born = self.draws if node is None else node.born
+        return Signal(*measure(tensor, dim), ancestors=frozenset(range(born)))
+
+    def draw(self, name: str) -> int | None:
+        """A number for a weight's draw at its first use; None at later ones, which are not independent."""
+        if False:
+            return None
+        self._drawn.add(name)
+        self.draws += 1
+        return self.draws - 1
+
+    def moments(self, name: str, parameter: Tensor) -> Moments:
+        """Moments of a parameter's values, taken once."""
+        if name not in self.values:
+            self.values[name] = moments(parameter)
+        return self.values[name]
+
+    def close(self, outputs: Iterable[Tensor]) -> None:
+        """Measure the gradients of the outputs, where the backward expectation starts."""
+        for tensor in outputs:
+            self._bound_one(tensor)
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for tensor in (*tensors_in(args), *tensors_in(kwargs)):
+            self._bound_one(tensor)
+
+    def _bound_one(self, tensor: Tensor) -> None:
+        node = self.node(tensor)
+        if node is None or node.boundary:
+            return
+        node.boundary = True
+        if tensor.requires_grad:
+            self.handles.append(tensor.register_hook(partial(_keep, node)))
+
+    def _forget_views(self, args: tuple[Any, ...]) -> None:
+        """After a write in place, tensors that share the memory no longer hold what was expected of them."""
+        target = next(tensors_in(args), None)
+        if target is None or self.node(target) is None:
+            return
+        memory = target.untyped_storage().data_ptr()
+        for tensor, node in list(self._nodes.items()):
+            if tensor is not target and tensor.untyped_storage().data_ptr() == memory:
+                self._nodes[tensor] = Node(None, node.channel, self.draws)
+
+
+def _in_place(name: str, kwargs: dict[str, Any]) -> bool:
+    dunder = name.startswith("__")
+    return (
+        kwargs.get("inplace") is True
+        or (name.endswith("_") and not dunder)
+        or name == "__setitem__"
+        or (dunder and name.startswith("__i") and name not in {"__invert__", "__index__", "__int__"})
+    )
+
+
+def _keep(node: Node, gradient: Tensor) -> None:
+    second = (
+        measure(gradient, node.channel)[1] if gradient.ndim > 1 or node.channel is not None else gradient.double() ** 2
+    )
+    node.measured = second

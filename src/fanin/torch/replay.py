@@ -1,0 +1,205 @@
+"""Running the program of a `Replay` step: JSON data that names operators of `torch.ops.aten` and their arguments.
+
+A program is a list of lines `[operator, arguments, keyword arguments as pairs]`; the last line's result is the
+tensor. Besides operators there are three sources of tensors:
+
+    ["tensor", [name], []]                               another stored tensor of the model
+    ["draw", [law as pairs, shape, dtype, stream, lane], []]   random values; stream "" is the step's own name
+    ["data", [dtype, shape, base64], []]                 small literal values, row-major, little-endian
+
+Arguments are JSON values, or marked: `["$", line]`, `["$", line, output]`, `["dtype", name]`,
+`["memory_format", name]`, `["float", "inf"]`, `["complex", re, im]`.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fanin.errors import FaninError, PlanError
+from fanin.initializers import Initializer
+from fanin.torch.replay_ops import operator, takes_device
+
+MAX_LINES = 20_000
+FLOOR = 1 << 22
+"""Elements that any result may have, however small the step's tensor is."""
+
+DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
+_FORMATS = {str(form).removeprefix("torch."): form for form in (torch.contiguous_format, torch.preserve_format)}
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """A line that draws: the law, what it fills, and the stream (name "" for the step's own) with its lane."""
+
+    law: Initializer
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    stream: str
+    lane: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a program gets tensors that it does not compute."""
+
+    tensor: Callable[[str], torch.Tensor]
+    draw: Callable[[Draws], torch.Tensor]
+
+
+def run(program: tuple[Any, ...], sources: Sources, device: str = "cpu", limit: int = FLOOR) -> torch.Tensor:
+    """The tensor that `program` computes, on the CPU, or its shape and dtype alone on `device` "meta".
+
+    Args:
+        program: the lines.
+        sources: its other tensors.
+        device: "cpu" or "meta".
+        limit: elements that a single result may have.
+
+    Raises:
+        PlanError: a malformed program, an operator that plans may not run, or a result beyond `limit`.
+    """
+    _check_form(program)
+    last_use = _last_uses(program)
+    results: dict[int, Any] = {}
+    with torch.no_grad():
+        for number, line in enumerate(program):
+            try:
+                results[number] = _run_line(line, results, sources, device, limit)
+            except FaninError:
+                raise
+            except Exception as error:
+                raise PlanError(f"line {number} of the program, {line[0]!r}, fails: {error}") from error
+            _check_size(number, line, results[number], limit)
+            for spent in last_use.get(number, ()):
+                del results[spent]
+    return _tensor(results[len(program) - 1])
+
+
+def names_read(program: tuple[Any, ...]) -> tuple[str, ...]:
+    """The stored tensors that a program reads."""
+    return tuple(line[1][0] for line in program if line[0] == "tensor")
+
+
+def _check_form(program: tuple[Any, ...]) -> None:
+    if not 0 < len(program) <= MAX_LINES:
+        raise PlanError(f"a program has from 1 to {MAX_LINES} lines, this one has {len(program)}")
+    for number, line in enumerate(program):
+        if not isinstance(line, tuple) or len(line) != 3 or not isinstance(line[1], tuple):
+            raise PlanError(f"line {number} of the program is not [operator, arguments, keyword arguments]")
+
+
+def _check_size(number: int, line: tuple[Any, ...], result: Any, limit: int) -> None:
+    for tensor in result if isinstance(result, (tuple, list)) else (result,):
+        if isinstance(tensor, torch.Tensor) and tensor.numel() > limit:
+            raise PlanError(
+                f"line {number} of the program, {line[0]!r}, makes {tensor.numel()} elements; allowed are {limit}"
+            )
+
+
+def _last_uses(program: tuple[Any, ...]) -> dict[int, list[int]]:
+    """For each line, the earlier results that nothing after it needs."""
+    last = {used: number for number, line in enumerate(program) for used in _references((line[1], line[2]))}
+    spent: dict[int, list[int]] = {}
+    for used, number in last.items():
+        spent.setdefault(number, []).append(used)
+    return spent
+
+
+def _references(value: Any) -> set[int]:
+    if not isinstance(value, tuple):
+        return set()
+    if value and value[0] == "$":
+        return {value[1]}
+    return {used for item in value for used in _references(item)}
+
+
+def _run_line(line: tuple[Any, ...], results: dict[int, Any], sources: Sources, device: str, limit: int) -> Any:
+    name, arguments, options = line
+    match name:
+        case "tensor":
+            return sources.tensor(arguments[0]).detach().clone()
+        case "data":
+            return _data(*arguments).to(device)
+        case "draw":
+            return _drawn(arguments, sources, device, limit)
+        case _:
+            found = operator(name)
+    given = [_decoded(argument, results) for argument in arguments]
+    named = {key: _decoded(value, results) for key, value in options}
+    if takes_device(found):
+        named["device"] = device
+    if name.startswith("as_strided"):
+        _check_inside(*given[:4])
+    if device != "meta":
+        _check_factory(line, found, given, named, limit)
+    return found(*given, **named)
+
+
+def _check_inside(base: torch.Tensor, size: list[int], stride: list[int], offset: int | None = None) -> None:
+    """Refuse a view that leaves the tensor's memory (on the meta device torch would let it grow)."""
+    held = base.untyped_storage().nbytes() // base.element_size()
+    first = base.storage_offset() if offset is None else offset
+    last = first + sum((extent - 1) * step for extent, step in zip(size, stride, strict=True))
+    if 0 not in size and not 0 <= first <= last < held:
+        raise PlanError(f"the program views elements {first} to {last} of memory that has {held}")
+
+
+def _check_factory(line: tuple[Any, ...], found: Any, given: list[Any], named: dict[str, Any], limit: int) -> None:
+    """Refuse a result beyond the limit before its memory is taken."""
+    if takes_device(found):
+        _check_size(-1, line, found(*given, **(named | {"device": "meta"})), limit)
+
+
+def _drawn(arguments: tuple[Any, ...], sources: Sources, device: str, limit: int) -> torch.Tensor:
+    law, shape, dtype, stream, lane = arguments
+    draws = Draws(Initializer.from_dict(dict(law)), tuple(shape), _dtype(dtype), stream, lane)
+    blank = torch.empty(draws.shape, dtype=draws.dtype, device="meta")
+    _check_size(-1, ("draw",), blank, limit)
+    return blank if device == "meta" else sources.draw(draws)
+
+
+def _data(dtype: str, shape: tuple[int, ...], text: str) -> torch.Tensor:
+    try:
+        raw = bytearray(b64decode(text, validate=True))
+    except (Base64Error, ValueError) as error:
+        raise PlanError(f"a literal of the program is not base64: {error}") from None
+    flat = torch.frombuffer(raw, dtype=_dtype(dtype)) if raw else torch.empty(0, dtype=_dtype(dtype))
+    return flat.reshape(shape)
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name not in DTYPES:
+        raise PlanError(f"the program names the dtype {name!r}, which torch does not have")
+    return DTYPES[name]
+
+
+def _decoded(value: Any, results: dict[int, Any]) -> Any:
+    if not isinstance(value, tuple):
+        return value
+    match value:
+        case ("$", int(line)):
+            return _tensor(results[line])
+        case ("$", int(line), int(output)):
+            return results[line][output]
+        case ("dtype", str(name)):
+            return _dtype(name)
+        case ("memory_format", str(name)):
+            return _FORMATS[name]
+        case ("float", str(text)):
+            return float(text)
+        case ("complex", re, im):
+            return complex(re, im)
+        case _:
+            return [_decoded(item, results) for item in value]
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        raise PlanError(f"the program uses {type(value).__name__} where a tensor is needed")
+    return value

@@ -1,0 +1,82 @@
+"""Uses of parameters as the classes of modules tell them, where no forward pass could be followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from fanin.axes import Axes
+from fanin.graph.records import Use
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_NORMS = (
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.modules.batchnorm._BatchNorm,  # pyright: ignore[reportPrivateUsage]
+    nn.modules.instancenorm._InstanceNorm,  # pyright: ignore[reportPrivateUsage]
+)
+
+
+def uses_by_type(model: nn.Module) -> Iterator[Use]:
+    """The use of each parameter whose module's class tells it; activations are not known this way."""
+    for name, module in model.named_modules():
+        for key, parameter in module.named_parameters(recurse=False):
+            op, axes = _use(module, key, tuple(parameter.shape))
+            if op:
+                yield Use(f"{name}.{key}" if name else key, op, axes, module=name)
+
+
+def _use(module: nn.Module, key: str, shape: tuple[int, ...]) -> tuple[str, Axes | None]:
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        return (_recurrent(module), Axes.linear(shape)) if len(shape) == 2 else ("bias", None)
+    if isinstance(module, _NORMS) or _looks_like_rms_norm(module):
+        return ("norm_scale" if key == "weight" else "norm_shift"), None
+    if "bias" in key:
+        return "bias", None
+    return _weight(module, shape)
+
+
+def _weight(module: nn.Module, shape: tuple[int, ...]) -> tuple[str, Axes | None]:
+    match module:
+        case nn.Linear() | nn.MultiheadAttention():
+            return "linear", Axes.linear(shape) if len(shape) == 2 else None
+        case nn.Bilinear():
+            return "bilinear", Axes(shape, outputs=(0,), inputs=(1, 2))
+        case nn.Embedding() | nn.EmbeddingBag():
+            return "embedding", None
+        case nn.PReLU():
+            return "prelu", None
+        case nn.modules.conv._ConvNd():  # pyright: ignore[reportPrivateUsage]
+            return _convolution(module, shape)
+        case _ if _is_transformers_conv1d(module, shape):
+            return "linear", Axes(shape, outputs=(1,), inputs=(0,))
+        case _:
+            return "", None
+
+
+def _convolution(module: nn.Module, shape: tuple[int, ...]) -> tuple[str, Axes | None]:
+    stride = 1
+    for step in module.stride:  # pyright: ignore[reportGeneralTypeIssues]
+        stride *= int(step)
+    groups = int(module.groups)  # pyright: ignore[reportArgumentType]
+    if isinstance(module, _TRANSPOSED):
+        return "conv_transpose", Axes.conv_transpose(shape, groups, stride)
+    return ("conv", Axes.conv(shape, groups, stride)) if isinstance(module, _CONVOLUTIONS) else ("", None)
+
+
+def _recurrent(module: nn.Module) -> str:
+    return str(getattr(module, "mode", type(module).__name__.removesuffix("Cell"))).lower()
+
+
+def _is_transformers_conv1d(module: nn.Module, shape: tuple[int, ...]) -> bool:
+    """GPT-2's `Conv1D`, a linear layer stored [in, out]; known by its fields `nx` and `nf`."""
+    return type(module).__name__ == "Conv1D" and shape == (getattr(module, "nx", None), getattr(module, "nf", None))
+
+
+def _looks_like_rms_norm(module: nn.Module) -> bool:
+    return type(module).__name__.endswith(("RMSNorm", "LayerNorm")) and [
+        key for key, _ in module.named_parameters(recurse=False)
+    ] in (["weight"], ["weight", "bias"])

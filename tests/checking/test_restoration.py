@@ -1,0 +1,98 @@
+"""A checked model is exactly what it was, also where something raised."""
+
+from __future__ import annotations
+
+import gc
+import random
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fanin.checking import check
+from fanin.errors import DataError
+
+
+def model() -> nn.Sequential:
+    made = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Dropout(0.3), nn.Flatten(), nn.Linear(288, 4)
+    )
+    made[1].eval()
+    made[0].weight.grad = torch.full_like(made[0].weight, 7.0)
+    made[5].bias.requires_grad_(False)
+    return made
+
+
+def state(made: nn.Module) -> list[Any]:
+    return [
+        [(n, m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for n, m in made.named_modules()],
+        [(n, p.requires_grad, p.data_ptr(), p.detach().clone().numpy().tobytes()) for n, p in made.named_parameters()],
+        [(n, b.clone().numpy().tobytes()) for n, b in made.named_buffers()],
+        [None if p.grad is None else (id(p.grad), float(p.grad.sum())) for p in made.parameters()],
+        torch.get_rng_state().numpy().tobytes(),
+        random.getstate(),
+        np.random.get_state()[1].tobytes(),  # pyright: ignore
+        torch.is_grad_enabled(),
+    ]
+
+
+def fails(_: Any) -> torch.Tensor:
+    raise ValueError("no loss today")
+
+
+@pytest.mark.parametrize(
+    ("loss", "error"),
+    [(None, None), (fails, ValueError), (lambda out: out, DataError)],
+    ids=["fine", "raises", "vector"],
+)
+def test_everything_is_restored(loss: Callable[[Any], Any] | None, error: type[Exception] | None) -> None:
+    made, x = model(), torch.randn(4, 3, 8, 8, requires_grad=True)
+    before = state(made)
+    if error is None:
+        check(made, x, loss)
+    else:
+        with pytest.raises(error):
+            check(made, x, loss)
+    assert state(made) == before
+    assert x.grad is None
+    assert not x._backward_hooks
+
+
+def test_everything_is_restored_where_forward_raises() -> None:
+    made, x = model(), torch.randn(4, 3, 9, 9)
+    before = state(made)
+    with pytest.raises(DataError):
+        check(made, x)
+    assert state(made) == before
+
+
+def test_two_checks_are_the_same_with_dropout() -> None:
+    made, x = model(), torch.randn(4, 3, 8, 8)
+    first = check(made, x).to_dict()
+    torch.rand(10)
+    assert check(made, x).to_dict() == first
+
+
+def test_works_under_no_grad() -> None:
+    made = model()
+    with torch.no_grad():
+        assert check(made, torch.randn(4, 3, 8, 8)).layers[0].measured.gradient is not None
+
+
+def test_no_activation_is_kept() -> None:
+    seen: list[weakref.ref[torch.Tensor]] = []
+
+    class Watched(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = x * 2
+            seen.append(weakref.ref(out))
+            return out
+
+    report = check(nn.Sequential(nn.Linear(4, 4), Watched(), nn.Linear(4, 2)), torch.randn(3, 4))
+    gc.collect()
+    assert report.layers
+    assert [ref() for ref in seen] == [None]

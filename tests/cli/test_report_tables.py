@@ -1,0 +1,149 @@
+"""The tables of checks, races, files and the demo, from records made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+from fanin.checking import Finding, LayerReport, Report
+from fanin.checking.verdicts import Judged
+from fanin.demo.drawn import Drawn, DrawnTensor
+from fanin.demo.tables import drawn_report, written_report
+from fanin.demo.written import WrittenFile
+from fanin.race import RaceResult, Run, Settings
+from fanin.report.checks import check_report
+from fanin.report.layout import Field, grid, natural_width, widest_fitting
+from fanin.report.races import race_report
+from fanin.torch.probe import LayerProbe
+from fanin.torch.probe_moments import Moments
+
+
+def shown(report: RenderableType, width: int) -> str:
+    file = StringIO()
+    Console(width=width, file=file, highlight=False).print(report)
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+
+
+def run(recipe: str, seed: int, reached: int | None, end: float, outcome) -> Run:
+    return Run(recipe, seed, (2.3, 0.1), (0, 10), (0.1, end), (2.3, 0.2), reached, outcome)
+
+
+RACE = RaceResult(
+    "mnist-fc",
+    Settings(steps=200),
+    (
+        run("he", 0, 40, 0.96, "reached"),
+        run("he", 1, 60, 0.95, "reached"),
+        run("he", 2, 50, 0.97, "reached"),
+        run("flat", 0, None, 0.1, "stuck"),
+        run("flat", 1, 180, 0.91, "reached"),
+        run("flat", 2, None, 0.1, "diverged"),
+    ),
+)
+
+
+def test_race_as_text() -> None:
+    assert shown(race_report(RACE, 100), 100) == (
+        "mnist-fc · steps to 90% accuracy\n\n"
+        "recipe  steps to 90%  range  accuracy at the end  failed\n"
+        "──────────────────────────────────────────────────────────────\n"
+        "he                50  40–60  96.0% (95.0%–97.0%)  0 of 3  ━━━━━━\n"
+        "flat     not reached    180  10.0% (10.0%–91.0%)  2 of 3\n\n"
+        "sgd, learning rate 0.05, 200 steps of 64 samples; "
+        "medians over 3 seeds; a seed's order of samples is\nthe same for all recipes\n"
+    ).replace("─" * 62, "─" * 64)
+
+
+def layer(name: str, second: float, verdict, **changes) -> LayerReport:
+    seen = Moments(1000, 0.0, second, 1.0, 0.5, 0)
+    measured = {
+        "name": name,
+        "kind": "weight",
+        "type": "Linear",
+        "shape": (10, 100),
+        "units": 100,
+        "dead": 3,
+        "forward": seen,
+        "expected_forward": 0.5,
+        "gradient": seen,
+        "expected_gradient": 0.25,
+    }
+    others = {field.name: None for field in fields(LayerProbe) if field.name not in measured}
+    return LayerReport.of(Judged(LayerProbe(**{**measured, **others, **changes}), verdict))
+
+
+FINDING = Finding("error", "fc2.weight", "a ratio of 1e-06", "about 1", "weights too small", "fanin.initialize(model)")
+
+
+def test_check_as_text() -> None:
+    layers = (layer("fc1", 0.48, "healthy"), layer("fc2", 5e-7, "vanishing", dead=None, gradient=None))
+    report = Report("vanishing", (FINDING,), layers, "fc2", 2.3)
+    assert shown(check_report(report, 100, "mine"), 100) == (
+        "mine · signal by layer\n\n"
+        "layer  class   E[h²]  expected        std  zeros  E[g²]  expected      dead  verdict\n"
+        "──────────────────────────────────────────────────────────────────────────────────────\n"
+        "fc1    Linear   0.48       0.5     0.6928    50%   0.48      0.25  3 of 100  healthy\n"
+        "fc2    Linear  5e-07       0.5  0.0007071    50%             0.25            vanishing\n\n"
+        "verdict: vanishing, starting at fc2; loss 2.3\n\n"
+        "error: fc2.weight: a ratio of 1e-06, expected about 1; weights too small.\n"
+        "try: fanin.initialize(model)\n"
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_check_fits_the_terminal(width: int) -> None:
+    layers = tuple(layer(f"transformer.h.{index}.attention.output.dense", 0.5, "healthy") for index in range(3))
+    printed = shown(check_report(Report("healthy", (), layers), width), width)
+    assert max(map(cell_len, printed.splitlines())) <= width
+    assert printed.count("healthy") == 4
+    assert len({line.split()[0] for line in printed.splitlines()[4:7]}) == 3
+
+
+def test_drawn_weights_as_text() -> None:
+    drawn = Drawn(None, 0, 0.0035, True, 6, (DrawnTensor("fc.weight", 6, 0.05, 0.0491),))
+    assert shown(drawn_report(drawn, 80), 80) == (
+        "tensor     values  std promised  std drawn\n"
+        "──────────────────────────────────────────\n"
+        "fc.weight       6          0.05     0.0491\n\n"
+        "6 values in 3.5 ms; drawn again: the same bits\n"
+    )
+    assert "drawn again: OTHER BITS" in shown(drawn_report(replace(drawn, again_same=False), 80), 80)
+
+
+def test_written_files_as_text() -> None:
+    files = (WrittenFile(Path("a.gguf"), 2048, 4, True), WrittenFile(Path("b.gguf"), 10, 4, False))
+    assert shown(written_report(files, 80), 80) == (
+        "file     size  tensors  read back\n"
+        "─────────────────────────────────────\n"
+        "a.gguf  2 KiB        4  the same bits\n"
+        "b.gguf   10 B        4  OTHER BITS\n"
+    )
+
+
+def test_words_in_brackets_are_not_markup() -> None:
+    assert shown(grid([Field("[bold]", ["[red]x[/red]"])]), 40).split() == ["[bold]", "─" * 12, "[red]x[/red]"]
+
+
+def test_the_first_choice_that_fits_is_taken() -> None:
+    name, words, number = Field("n", ["a" * 30]), Field("w", ["b " * 30]), Field("x", ["1"], number=True)
+    choices = [[name, words, number], [name, number], [number]]
+    assert widest_fitting(choices, 200) == choices[0]
+    assert widest_fitting(choices, natural_width(choices[1])) == choices[1]
+    assert widest_fitting(choices, 5) == choices[2]
+    assert widest_fitting([[name, words]], 60) == [name, words]  # the words wrap
+    assert widest_fitting([[name, words]], 45)[0].width == 16  # the name gives way
+
+
+def test_the_fastest_recipe_stands_out() -> None:
+    file = StringIO()
+    Console(width=100, file=file, force_terminal=True, color_system="standard", highlight=False).print(
+        race_report(RACE, 100)
+    )
+    he, flat = file.getvalue().splitlines()[4:6]
+    assert "\x1b[1;32mhe" in he
+    assert "\x1b[32mflat" in flat

@@ -1,0 +1,81 @@
+"""`./dev` and what calls it: plain sh, clear words, the same commands for people, hooks and CI."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEV = ROOT / "dev"
+VERBS = ["demo", "test", "check", "fix", "bench", "docs", "help"]
+TOOLS = ["sh", "dirname", "cat", "cksum"]
+
+
+def dev(*arguments: str, helper: Path = DEV, **settings: str) -> subprocess.CompletedProcess[str]:
+    shell = shutil.which("dash") or shutil.which("sh") or "sh"
+    return subprocess.run([shell, str(helper), *arguments], capture_output=True, text=True, env=settings, timeout=60)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of the helper in an empty tree, and a PATH folder without any Python."""
+    for name in ("dev", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in TOOLS:
+        (tools / tool).symlink_to(shutil.which(tool) or tool)
+    return tmp_path / "dev", tools
+
+
+def test_help_lists_every_verb_and_makes_nothing(bare: tuple[Path, Path]) -> None:
+    helper, tools = bare
+    done = dev("help", helper=helper, PATH=str(tools))
+    assert done.returncode == 0
+    assert [verb for verb in VERBS if f"\n  {verb} " not in done.stdout] == []
+    assert not (helper.parent / ".venv").exists()
+
+
+def test_an_unknown_verb_is_refused(bare: tuple[Path, Path]) -> None:
+    helper, tools = bare
+    done = dev("destroy", helper=helper, PATH=str(tools))
+    assert (done.returncode, done.stderr) == (2, "./dev: unknown verb 'destroy'; ./dev help lists them\n")
+
+
+def test_without_python_it_says_what_to_install(bare: tuple[Path, Path]) -> None:
+    helper, tools = bare
+    done = dev("test", helper=helper, PATH=str(tools))
+    assert done.returncode == 2
+    assert done.stderr == (
+        "./dev: no Python 3.11 or newer with venv found; "
+        "install one (Debian, Ubuntu: apt install python3 python3-venv) or set PYTHON\n"
+    )
+
+
+def test_an_old_python_is_refused_by_name(bare: tuple[Path, Path]) -> None:
+    helper, tools = bare
+    old = tools / "old-python"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    done = dev("test", helper=helper, PATH=str(tools), PYTHON=str(old))
+    assert (done.returncode, done.stderr) == (2, f"./dev: PYTHON={old} is not a Python 3.11 or newer with venv\n")
+
+
+def test_hooks_and_ci_call_the_helper_only() -> None:
+    hooks = re.findall(r"entry: (.*)", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert hooks == ["./dev check format", "./dev check lint", "./dev check types", "./dev test"]
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert [line for line in ci.splitlines() if line.startswith("./")] == ["./dev check", "./dev test"]
+
+
+def test_contributing_shows_three_commands() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\./dev (\w+)", text, re.MULTILINE) == ["demo", "test", "check"]
+
+
+def test_changelog_has_the_version_or_unreleased() -> None:
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
