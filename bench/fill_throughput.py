@@ -11,30 +11,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
 
 import torch
+from rows import Row, best_seconds, markdown
 
 from fanin.random import Region, Stream, default_threads, normal, truncated_normal, uniform, words
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One fill: its speed in 10⁹ elements a second, torch's (if torch has it), the target ratio, zero-fill's speed."""
-
-    name: str
-    speed: float
-    torch_speed: float | None
-    target: float | None
-    zero_speed: float
-
-    @property
-    def ratio(self) -> float | None:
-        return self.speed / self.torch_speed if self.torch_speed else None
-
-    @property
-    def of_zero_fill(self) -> float:
-        return self.speed / self.zero_speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +44,7 @@ def rows(elements: int = 1 << 26, threads: int | None = None, rounds: int = 5) -
 
 def _contests(elements: int, threads: int) -> list[Contest]:
     stream, region = Stream.named(0, "bench"), Region.whole((elements,))
-    slow = 64
+    slow = 16
     contests: list[Contest] = []
 
     def add(name, fill, numbers, dtype, torchs, target=None, slower_torch=1) -> None:
@@ -91,28 +72,11 @@ def _contests(elements: int, threads: int) -> list[Contest]:
 
 def _measured(contest: Contest, elements: int, rounds: int) -> Row:
     actions = [contest.ours, contest.zero] + ([contest.torchs] if contest.torchs else [])
-    best = [float("inf")] * len(actions)
-    for _ in range(rounds + 1):
-        for place, action in enumerate(actions):
-            start = perf_counter()
-            action()
-            best[place] = min(best[place], perf_counter() - start)
-    speeds = [elements / seconds / 1e9 for seconds in best]
-    torch_speed = speeds[2] / contest.slower_torch if contest.torchs else None
-    return Row(contest.name, speeds[0], torch_speed, contest.target, speeds[1])
-
-
-def table(measured: list[Row]) -> str:
-    """The rows as Markdown."""
-    lines = ["| fill | G/s | torch G/s | ratio | wanted | of zero-fill |", "|---|---:|---:|---:|---:|---:|"]
-    for row in measured:
-        torchs = f"{row.torch_speed:.3f}" if row.torch_speed else "–"
-        ratio = f"{row.ratio:.1f}×" if row.ratio else "–"
-        target = f"≥ {row.target:g}×" if row.target else ""
-        lines.append(f"| {row.name} | {row.speed:.3f} | {torchs} | {ratio} | {target} | {row.of_zero_fill:.2f} |")
-    return "\n".join(lines)
+    ours, zero, *torchs = (elements / seconds / 1e9 for seconds in best_seconds(actions, rounds))
+    theirs = torchs[0] / contest.slower_torch if torchs else None
+    return Row(contest.name, ours, theirs, "G/s", contest.target, of_zero_fill=ours / zero)
 
 
 if __name__ == "__main__":
     arguments = [int(text) for text in sys.argv[1:]]
-    print(table(rows(*arguments)))
+    print(markdown(rows(*arguments)))

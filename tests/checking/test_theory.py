@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fanin.torch.probe import LayerProbe, probe
-from fanin.torch.probe_quadrature import gaussian_pass
+from fanin.torch.probe.quadrature import gaussian_pass
 
 SEEDS, WIDTH = 4, 192
 

@@ -12,7 +12,7 @@ from torch import nn
 import fanin.models
 from fanin.checking import Report, check
 from fanin.data import mnist
-from fanin.torch.initialize import initialize
+from fanin.torch.planning import initialize
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from fanin.report.checks import check_report
 from fanin.report.layout import Field, grid, natural_width, widest_fitting
 from fanin.report.races import race_report
 from fanin.torch.probe import LayerProbe
-from fanin.torch.probe_moments import Moments
+from fanin.torch.probe.moments import Moments
 
 
 def shown(report: RenderableType, width: int) -> str:

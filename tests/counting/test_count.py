@@ -212,8 +212,12 @@ def test_dict_is_json():
     assert data["macs"] == 144
     assert data["bytes"]["training"] == 592
     assert data["modules"][0] == {
-        "name": "fc1", "kind": "Linear", "parameters": 15,
-        "flops": 192, "macs": 96, "activations": 128,
+        "name": "fc1",
+        "kind": "Linear",
+        "parameters": 15,
+        "flops": 192,
+        "macs": 96,
+        "activations": 128,
     }
 
 

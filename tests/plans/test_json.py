@@ -169,6 +169,7 @@ def test_anything_else_is_not_a_plan(text):
             [3, "x"],
             "at the step of 'w': the plan is damaged: a size must be an integer, not 'x'",
         ),
+        (("steps", 0, "shape"), [True], "a size must be an integer, not True"),
         (("steps", 0, "shape"), [-3], "at the step of 'w': the plan is damaged: a size is negative in [-3]"),
         (
             ("steps", 0, "action", "law"),

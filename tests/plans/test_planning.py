@@ -120,6 +120,11 @@ def test_native_of_a_meta_module_does_not_make_up_values():
         materialize(on_meta(), made)
 
 
+def test_reset_code_runs_as_constructors_do_children_first():
+    made = plan(nn.MultiheadAttention(8, 2))
+    assert made["out_proj.bias"].initializer == Constant(0.0)  # Linear draws it, then the attention zeroes it
+
+
 def test_reset_code_that_raises_leaves_the_values():
     class Broken(nn.Linear):
         def reset_parameters(self):

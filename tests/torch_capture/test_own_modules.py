@@ -62,7 +62,8 @@ def own_rejection(tensor):
 def own_uniform_rejection(tensor):
     tensor.uniform_(-1, 3)
     while ((tensor < -0.5) | (tensor > 2)).any():
-        tensor.uniform_(-1, 3)
+        bad = (tensor < -0.5) | (tensor > 2)
+        tensor[bad] = torch.rand(int(bad.sum())) * 4 - 1
 
 
 def truncate_two_rows(tensor):
@@ -222,6 +223,25 @@ def test_values_computed_from_chance_follow_their_law():
     assert model.digits.unique().tolist() == [2, 3, 4, 5, 6]
     assert abs(float(model.waits.detach().mean()) - 0.5) < 5 * 0.5 / math.sqrt(4000)
     assert model.rates == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+class OtherDefault(nn.Module):
+    """Made while another default dtype holds, as transformers does for `dtype=` of a config."""
+
+    def __init__(self):
+        super().__init__()
+        usual = torch.get_default_dtype()
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            self.register_buffer("steps", torch.arange(0.0, 3.0, 0.3).cumsum(0))
+            self.register_buffer("ratio", torch.arange(7) / 3)
+            self.w = nn.Parameter(torch.randn(30, 40))
+        finally:
+            torch.set_default_dtype(usual)
+
+
+def test_replay_does_not_depend_on_the_default_dtype(agrees_with_constructor):
+    assert agrees_with_constructor(OtherDefault).plan["steps"].dtype == "bfloat16"
 
 
 def test_plan_survives_json_and_draws_the_same_bits():

@@ -7,7 +7,7 @@ from torch import nn
 
 from fanin.gains import activation_names
 from fanin.torch.trace import trace
-from fanin.torch.trace_activations import _FUNCTIONS, GRID, is_affine, recognise
+from fanin.torch.trace.activations import _FUNCTIONS, GRID, is_affine, recognise
 
 
 class Between(nn.Module):

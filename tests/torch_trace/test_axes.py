@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from fanin.torch.trace import trace
-from fanin.torch.trace_modules import uses_by_type
+from fanin.torch.trace.modules import uses_by_type
 
 
 def _conv1d(n_in: int, n_out: int) -> nn.Module:

@@ -95,13 +95,22 @@ class Masked(nn.Module):
     def forward(self, ids):
         x = self.table(ids[:, self.order])
         mask = torch.ones(3, 3, dtype=torch.bool, device=x.device).tril()
-        if mask.all() or self.order.max() != 2 or ids.max().item() > 8:
+        padding = torch.ones(1, 3, device=x.device)
+        if mask.all() or not padding.all() or self.order.max() != 2 or ids.max().item() > 8:
             raise RuntimeError("values were lost")
         return self.out(x.masked_fill(~mask[:, :1], 0.0))
 
 
 def test_indices_and_masks_keep_their_values():
     assert trace(Masked(), torch.tensor([[1, 2, 3]])).unreached == ()
+
+
+def test_code_that_names_a_device_is_followed():
+    class Moves(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.to("cpu")).to(device="cpu", dtype=torch.float64)
+
+    assert trace(Moves(3, 2), torch.zeros(1, 3)).unreached == ()
 
 
 def test_nothing_tells_the_inputs():

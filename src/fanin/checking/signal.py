@@ -15,7 +15,7 @@ from fanin.checking.verdicts import judge, worst
 from fanin.errors import PlanError
 from fanin.plans import Plan
 from fanin.torch.probe import ParameterProbe, probe
-from fanin.torch.probe_batch import Loss
+from fanin.torch.probe.batch import Loss
 
 # The standard error of a sample's std is at most σ·√((κ − 1)/4n); this covers laws up to kurtosis κ = 5.
 _KURTOSIS = 5.0

@@ -20,9 +20,9 @@ from fanin.counting.attention import FusedAttention
 from fanin.counting.formulas import flops
 from fanin.errors import ArgumentError, TraceError
 from fanin.torch.tensors import storage_id
-from fanin.torch.trace_inputs import guesses
-from fanin.torch.trace_recording import Recorder, follow_modules
-from fanin.torch.trace_twin import weightless_twin
+from fanin.torch.trace.inputs import guesses
+from fanin.torch.trace.recording import Recorder, follow_modules
+from fanin.torch.trace.twin import weightless_twin
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Blocks(Initializer):
 
     >>> from fanin.initializers import Constant, Normal
     >>> padded = Blocks(Normal(), parts=(((0, 0), (1, 4), Constant(0.0)),))
-    >>> padded.moments((4, 4))[1] ** 2
+    >>> round(padded.moments((4, 4))[1] ** 2, 6)
     0.75
     """
 

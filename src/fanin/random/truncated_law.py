@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +51,7 @@ def truncated_law(
     return Truncated64._make((*wide, threshold))
 
 
+@lru_cache(maxsize=256)  # a model has many tensors and few bounds
 def _cut(lower: float, upper: float) -> Cut:
     """The cut at lower < upper, where upper > 0."""
     none = Decimal(0)

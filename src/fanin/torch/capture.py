@@ -64,8 +64,8 @@ def capture(factory: Callable[[], nn.Module]) -> Captured:
         Exception: whatever the constructor raises, with a note that fanin was capturing it.
 
     >>> captured = capture(lambda: nn.Linear(3, 4))
-    >>> captured.model.weight.device.type, captured.plan["weight"].initializer
-    ('meta', Uniform(low=-0.5773502691896258, high=0.5773502691896258))
+    >>> captured.model.weight.device.type, captured.plan["weight"].initializer.describe()
+    ('meta', 'Uniform(low=-0.57735, high=0.57735)')
     >>> captured.plan["weight"].why
     'Linear.reset_parameters: kaiming_uniform_(a=√5)'
     """

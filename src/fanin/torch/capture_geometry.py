@@ -89,7 +89,7 @@ def _position(offset: int, whole: Geometry) -> tuple[int, ...] | None:
         if whole.shape[axis] > 1 and whole.stride[axis] > 0:
             start[axis], left = divmod(left, whole.stride[axis])
     inside = all(0 <= first < extent for first, extent in zip(start, whole.shape, strict=True))
-    return tuple(start)
+    return tuple(start) if left == 0 and inside else None
 
 
 def _run(extent: int, step: int, whole: Geometry, start: tuple[int, ...], size: list[int]) -> tuple[int, ...] | None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from fanin.torch.capture_geometry import Geometry
 from fanin.torch.materialize_checks import Task
+from fanin.torch.materialize_pages import prefer_huge_pages
 from fanin.torch.tensors import identity, registrations
 
 Memory = Mapping[str, torch.Tensor]
@@ -28,7 +29,10 @@ def _memory(task: Task, place: torch.device) -> torch.Tensor:
     if not tensor.is_meta:
         return tensor.data  # unlike detach(), it has a version counter of its own
     make = torch.empty_strided if task.writes else _zeros
-    return make(tuple(tensor.shape), _stride(tensor), dtype=tensor.dtype, device=place)
+    memory = make(tuple(tensor.shape), _stride(tensor), dtype=tensor.dtype, device=place)
+    if place.type == "cpu":
+        prefer_huge_pages(memory)
+    return memory
 
 
 def _zeros(shape: tuple[int, ...], stride: tuple[int, ...], **options: Any) -> torch.Tensor:

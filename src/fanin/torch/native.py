@@ -14,7 +14,7 @@ from fanin.plans import Plan
 from fanin.steps import Keep, Step, Unknown
 from fanin.torch.capture import Captured, capture
 from fanin.torch.tensors import StoredTensor, stored_tensors
-from fanin.torch.trace_twin import empty_like, twin_with
+from fanin.torch.trace.twin import empty_like, twin_with
 
 _RESETS = ("reset_parameters", "_reset_parameters")
 

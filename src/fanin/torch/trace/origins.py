@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from fanin.torch.tensors import storage_id
-from fanin.torch.trace_recording import Call
+from fanin.torch.trace.recording import Call
 
 Dims = tuple[frozenset[int], ...]
 

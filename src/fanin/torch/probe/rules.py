@@ -17,9 +17,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fanin.torch.probe_laws import Taps
-from fanin.torch.probe_quadrature import Pointwise, gaussian_pass
-from fanin.torch.probe_signal import Node, Pull, Rule, Signal, over
+from fanin.torch.probe.laws import Taps
+from fanin.torch.probe.quadrature import Pointwise, gaussian_pass
+from fanin.torch.probe.signal import Node, Pull, Rule, Signal, over
 
 Spread = Callable[[Tensor, Tensor], Tensor]
 Gradients = Sequence[Tensor | None]

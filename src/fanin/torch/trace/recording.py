@@ -148,7 +148,9 @@ def _meet(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tup
     """The arguments with which `func` can run where tensors with and without values meet."""
     leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     if any(leaf.is_meta for leaf in leaves):
-        return tree_map(_to_meta, (args, kwargs))
+        args, kwargs = tree_map(_to_meta, (args, kwargs))
+        # What has no values cannot be brought to a device that has.
+        return args, kwargs | ({"device": torch.device("meta")} if kwargs.get("device") else {})
     if str(kwargs.get("device")) == "meta" and _indices(func, args, kwargs):
         # Indices and masks keep their values, so that code may branch on them.
         return args, kwargs | {"device": torch.device("cpu")}
@@ -164,4 +166,6 @@ def _to_meta(leaf: Any) -> Any:
 def _indices(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     metas = [torch.empty_like(arg, device="meta") if isinstance(arg, torch.Tensor) else arg for arg in args]
     outputs = _meta_tensors(func(*metas, **kwargs))
-    return all(not out.is_floating_point() and out.numel() <= _SMALL for out in outputs)
+    # Float ones are masks too; zeros may be filled with signals later.
+    masks = func is torch.ops.aten.ones.default
+    return all((masks or not out.is_floating_point()) and out.numel() <= _SMALL for out in outputs)

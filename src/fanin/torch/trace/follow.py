@@ -12,10 +12,10 @@ import torch
 from torch.utils._pytree import tree_map
 
 from fanin.torch.tensors import storage_id
-from fanin.torch.trace_activations import GRID, Values, is_affine, recognise
-from fanin.torch.trace_origins import SHAPE_ONLY, Origins
-from fanin.torch.trace_recording import Call
-from fanin.torch.trace_uses import NORMS
+from fanin.torch.trace.activations import GRID, Values, is_affine, recognise
+from fanin.torch.trace.origins import SHAPE_ONLY, Origins
+from fanin.torch.trace.recording import Call
+from fanin.torch.trace.uses import NORMS
 
 # They keep the order of magnitude or put it right; the nonlinearity is still to come.
 _THROUGH = frozenset(

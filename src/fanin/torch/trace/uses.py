@@ -11,8 +11,8 @@ from fanin.axes import Axes
 from fanin.errors import ArgumentError
 from fanin.graph.records import Use
 from fanin.torch.tensors import storage_id
-from fanin.torch.trace_origins import Look, Origins, is_lookup
-from fanin.torch.trace_recording import RECURRENT, Call
+from fanin.torch.trace.origins import Look, Origins, is_lookup
+from fanin.torch.trace.recording import RECURRENT, Call
 
 # Operation → positions of its scale and shift among the arguments.
 NORMS = {

@@ -14,10 +14,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from fanin.torch.probe_batch import tensors_in
-from fanin.torch.probe_laws import Laws
-from fanin.torch.probe_moments import Moments, moments
-from fanin.torch.probe_signal import Node, Record, Rule, Signal, measure
+from fanin.torch.probe.batch import tensors_in
+from fanin.torch.probe.laws import Laws
+from fanin.torch.probe.moments import Moments, moments
+from fanin.torch.probe.signal import Node, Record, Rule, Signal, measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Tape(TorchFunctionMode):
 
     def draw(self, name: str) -> int | None:
         """A number for a weight's draw at its first use; None at later ones, which are not independent."""
-        if False:
+        if name in self._drawn:
             return None
         self._drawn.add(name)
         self.draws += 1

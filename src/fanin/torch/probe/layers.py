@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from fanin.torch.probe_batch import tensors_in
-from fanin.torch.probe_handlers import ACTIVATIONS, of_function
-from fanin.torch.probe_moments import Moments, dead_units, moments, varying
-from fanin.torch.probe_signal import Node, Rule
-from fanin.torch.probe_tape import Tape
+from fanin.torch.probe.batch import tensors_in
+from fanin.torch.probe.handlers import ACTIVATIONS, of_function
+from fanin.torch.probe.moments import Moments, dead_units, moments, varying
+from fanin.torch.probe.signal import Node, Rule
+from fanin.torch.probe.tape import Tape
 
 _SILENT = (nn.Identity, nn.Flatten, nn.Unflatten, nn.modules.dropout._DropoutNd)  # pyright: ignore[reportPrivateUsage]
 _COMPOSED = "transformers.activations"

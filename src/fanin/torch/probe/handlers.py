@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fanin.torch import probe_rules as rules
-from fanin.torch.probe_batch import tensors_in
-from fanin.torch.probe_laws import bias_moments, taps
-from fanin.torch.probe_moments import moments
-from fanin.torch.probe_signal import Rule, Signal
-from fanin.torch.probe_tape import Handler, Tape, WeightUse
+from fanin.torch.probe.batch import tensors_in
+from fanin.torch.probe import rules
+from fanin.torch.probe.laws import bias_moments, taps
+from fanin.torch.probe.moments import moments
+from fanin.torch.probe.signal import Rule, Signal
+from fanin.torch.probe.tape import Handler, Tape, WeightUse
 
 ACTIVATIONS = frozenset(
     (

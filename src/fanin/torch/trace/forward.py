@@ -17,13 +17,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fanin.errors import TraceError
 from fanin.graph.records import Graph, Use
 from fanin.torch.tensors import stored_tensors
-from fanin.torch.trace_follow import Following
-from fanin.torch.trace_inputs import guesses
-from fanin.torch.trace_modules import uses_by_type
-from fanin.torch.trace_origins import Origins
-from fanin.torch.trace_recording import Call, Recorder, WholeOperations, follow_modules
-from fanin.torch.trace_twin import weightless_twin
-from fanin.torch.trace_uses import CONTRACTIONS, Uses
+from fanin.torch.trace.follow import Following
+from fanin.torch.trace.inputs import guesses
+from fanin.torch.trace.modules import uses_by_type
+from fanin.torch.trace.origins import Origins
+from fanin.torch.trace.recording import Call, Recorder, WholeOperations, follow_modules
+from fanin.torch.trace.twin import weightless_twin
+from fanin.torch.trace.uses import CONTRACTIONS, Uses
 
 
 def trace(model: nn.Module, inputs: Any = None) -> Graph:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from fanin.errors import DataError
-from fanin.torch.probe_batch import Loss, arguments, require_usable, scalar, tensors_in
-from fanin.torch.probe_guard import untouched
-from fanin.torch.probe_handlers import HANDLERS
-from fanin.torch.probe_laws import Laws
-from fanin.torch.probe_layers import Layers, Row
-from fanin.torch.probe_moments import Moments, Twins, moments, twins, varying
-from fanin.torch.probe_signal import sweep
-from fanin.torch.probe_tape import Tape, WeightUse
+from fanin.torch.probe.batch import Loss, arguments, require_usable, scalar, tensors_in
+from fanin.torch.probe.guard import untouched
+from fanin.torch.probe.handlers import HANDLERS
+from fanin.torch.probe.laws import Laws
+from fanin.torch.probe.layers import Layers, Row
+from fanin.torch.probe.moments import Moments, Twins, moments, twins, varying
+from fanin.torch.probe.signal import sweep
+from fanin.torch.probe.tape import Tape, WeightUse
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from fanin.torch.probe_moments import Moments, moments
+from fanin.torch.probe.moments import Moments, moments
 
 Laws = Mapping[str, tuple[float, float]]
 
