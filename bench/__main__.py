@@ -1,4 +1,4 @@
-"""`./dev bench`: every figure fanin promises on speed, measured now; `--write` puts the tables into docs/benchmarks.md."""
+"""`./dev bench`: what fanin promises on speed, measured now; `--write` puts the tables into docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def machine() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     threads = torch.get_num_threads()
-    return f"{cpu}, {threads} threads, torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}"
+    return (
+        f"{cpu}, {threads} threads, torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}"
+    )
 
 
 def main() -> int:

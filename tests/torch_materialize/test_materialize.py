@@ -17,9 +17,9 @@ from fanin.plans import Plan
 from fanin.steps import Copy, Draw, Keep, Replay, Step
 from fanin.torch.capture import capture
 from fanin.torch.materialize import materialize
-from fanin.torch.materialize_checks import checked
-from fanin.torch.materialize_memory import allocated
-from fanin.torch.materialize_writes import Writes
+from fanin.torch.materialize.checks import checked
+from fanin.torch.materialize.memory import allocated
+from fanin.torch.materialize.writes import Writes
 from fanin.torch.tensors import stored_tensors
 from fanin.weights import write_safetensors
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fanin.torch.probe.batch import tensors_in
 from fanin.torch.probe import rules
+from fanin.torch.probe.batch import tensors_in
 from fanin.torch.probe.laws import bias_moments, taps
 from fanin.torch.probe.moments import moments
 from fanin.torch.probe.signal import Rule, Signal

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.nn import init
 
-from fanin.torch.capture_records import Site
+from fanin.torch.capture.records import Site
 
 # Code that stands between the line that initializes and the operator it calls.
 _MACHINERY = ("torch._", "torch.utils.", "torch.overrides", "torch.functional", "torch.nn.parameter", "fanin.torch.")

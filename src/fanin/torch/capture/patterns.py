@@ -7,10 +7,10 @@ from math import ceil, prod
 from typing import Any
 
 from fanin.initializers import Constant, Dirac, Initializer, Normal, Orthogonal, Sparse
-from fanin.torch.capture_geometry import Part
-from fanin.torch.capture_records import Call, Made, View, Written, covers, made_by
-from fanin.torch.capture_rewrites import rewritten
-from fanin.torch.capture_values import Values
+from fanin.torch.capture.geometry import Part
+from fanin.torch.capture.records import Call, Made, View, Written, covers, made_by
+from fanin.torch.capture.rewrites import rewritten
+from fanin.torch.capture.values import Values
 
 _Parts = Mapping[tuple[tuple[int, ...], tuple[int, ...]], Initializer]
 

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import torch
 
 from fanin.initializers import Initializer
-from fanin.torch.capture_geometry import Geometry
+from fanin.torch.capture.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True)

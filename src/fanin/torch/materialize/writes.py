@@ -14,8 +14,8 @@ from fanin.errors import FaninError
 from fanin.random import Stream, default_threads
 from fanin.steps import Copy, Draw, Replay
 from fanin.torch.fill import fill
-from fanin.torch.materialize_checks import Task, limit_of
-from fanin.torch.materialize_memory import Memory
+from fanin.torch.materialize.checks import Task, limit_of
+from fanin.torch.materialize.memory import Memory
 from fanin.torch.replay import Draws, Sources, run
 
 _SPLIT = 1 << 18  # elements from which a tensor may be worth splitting between threads

@@ -9,10 +9,10 @@ from itertools import pairwise
 import torch
 
 from fanin.steps import Action, Draw, Keep, Replay, Step, Unknown
-from fanin.torch.capture_laws import law_of
-from fanin.torch.capture_mode import Recorder
-from fanin.torch.capture_programs import NotReplayableError, Stand, Writer, unwritten
-from fanin.torch.capture_records import Given, Made, State, View, Written, covers, draws, history
+from fanin.torch.capture.laws import law_of
+from fanin.torch.capture.mode import Recorder
+from fanin.torch.capture.programs import NotReplayableError, Stand, Writer, unwritten
+from fanin.torch.capture.records import Given, Made, State, View, Written, covers, draws, history
 from fanin.torch.tensors import StoredTensor
 
 _LANES = 64  # lanes of a stream below this one belong to initializers

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from fanin.initializers import Constant, Initializer, Normal, Orthogonal, TruncatedNormal, Uniform
-from fanin.torch.capture_records import Call, View
-from fanin.torch.capture_values import Values
+from fanin.torch.capture.records import Call, View
+from fanin.torch.capture.values import Values
 
 FREE = (Constant, Normal, Uniform, TruncatedNormal)
 """Laws of independent values: any part, in any order, follows them too."""

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from fanin.torch.capture_geometry import Geometry
-from fanin.torch.materialize_checks import Task
-from fanin.torch.materialize_pages import prefer_huge_pages
+from fanin.torch.capture.geometry import Geometry
+from fanin.torch.materialize.checks import Task
+from fanin.torch.materialize.pages import prefer_huge_pages
 from fanin.torch.tensors import identity, registrations
 
 Memory = Mapping[str, torch.Tensor]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fanin.initializers import Initializer, Normal, Uniform
-from fanin.torch.capture_records import Call, View
+from fanin.torch.capture.records import Call, View
 
 
 @dataclass(frozen=True, slots=True)

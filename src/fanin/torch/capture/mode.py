@@ -11,13 +11,13 @@ from torch.utils._python_dispatch import (
     _disable_current_modes,  # pyright: ignore[reportPrivateUsage]
 )
 
-from fanin.torch.capture_geometry import Geometry
-from fanin.torch.capture_questions import answer
-from fanin.torch.capture_records import Call, Given, Made, Memory, State, Target, View, Written, covers
-from fanin.torch.capture_rejection import Rejection
-from fanin.torch.capture_schema import Effect, effect_of, overwrites
-from fanin.torch.capture_sites import site_of_call
-from fanin.torch.capture_values import Values
+from fanin.torch.capture.geometry import Geometry
+from fanin.torch.capture.questions import answer
+from fanin.torch.capture.records import Call, Given, Made, Memory, State, Target, View, Written, covers
+from fanin.torch.capture.rejection import Rejection
+from fanin.torch.capture.schema import Effect, effect_of, overwrites
+from fanin.torch.capture.sites import site_of_call
+from fanin.torch.capture.values import Values
 from fanin.torch.tensors import storage_id
 
 _DEVICE = torch.ops.prim.device.default

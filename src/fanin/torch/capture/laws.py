@@ -8,12 +8,12 @@ from typing import Any
 
 from fanin.initializers import Constant, Identity, Initializer, Normal
 from fanin.initializers.blocks import Blocks
-from fanin.torch.capture_affine import FREE, transformed
-from fanin.torch.capture_geometry import Geometry, Part, part_of
-from fanin.torch.capture_patterns import dirac_of, orthogonal_of, sparse_of, zeroed_column
-from fanin.torch.capture_records import Call, Given, Made, State, View, Written, covers, draws, history
-from fanin.torch.capture_rewrites import rewritten
-from fanin.torch.capture_values import Values
+from fanin.torch.capture.affine import FREE, transformed
+from fanin.torch.capture.geometry import Geometry, Part, part_of
+from fanin.torch.capture.patterns import dirac_of, orthogonal_of, sparse_of, zeroed_column
+from fanin.torch.capture.records import Call, Given, Made, State, View, Written, covers, draws, history
+from fanin.torch.capture.rewrites import rewritten
+from fanin.torch.capture.values import Values
 
 MOST_BLOCKS = 64
 _PASSING = frozenset({"clone", "_to_copy", "contiguous", "lift_fresh", "alias"})

@@ -16,7 +16,7 @@ from fanin.initializers.blocks import Blocks
 from fanin.plans import Plan
 from fanin.random import Region, Stream
 from fanin.steps import Copy, Draw, Keep, Replay, Step, Unknown
-from fanin.torch.capture_geometry import Geometry
+from fanin.torch.capture.geometry import Geometry
 from fanin.torch.file_tensors import to_torch
 from fanin.torch.fill import fill, is_wrapper
 from fanin.torch.replay import DTYPES, FLOOR, Sources, names_read, run

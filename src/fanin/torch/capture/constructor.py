@@ -15,10 +15,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fanin.errors import CaptureError
 from fanin.plans import Plan
-from fanin.torch.capture_meta import Exchange
-from fanin.torch.capture_mode import CopiedFakeMode, Recorder
-from fanin.torch.capture_programs import NotReplayableError
-from fanin.torch.capture_steps import Accounts
+from fanin.torch.capture.meta import Exchange
+from fanin.torch.capture.mode import CopiedFakeMode, Recorder
+from fanin.torch.capture.programs import NotReplayableError
+from fanin.torch.capture.steps import Accounts
 from fanin.torch.tensors import stored_tensors
 
 _LAZY = (

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from fanin.plans import Plan
-from fanin.torch.materialize_checks import checked
-from fanin.torch.materialize_memory import allocated, install
-from fanin.torch.materialize_writes import Writes
+from fanin.torch.materialize.checks import checked
+from fanin.torch.materialize.memory import allocated, install
+from fanin.torch.materialize.writes import Writes
 
 Progress = Callable[[int, int], None]
 """Called with (elements written so far, elements in all)."""

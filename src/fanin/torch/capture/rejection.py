@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from fanin.initializers import Initializer, Normal, TruncatedNormal, Uniform
-from fanin.torch.capture_laws import law_of
-from fanin.torch.capture_records import Call, Made, View, Written, history, made_by, same
-from fanin.torch.capture_values import Values
+from fanin.torch.capture.laws import law_of
+from fanin.torch.capture.records import Call, Made, View, Written, history, made_by, same
+from fanin.torch.capture.values import Values
 
 
 @dataclass(frozen=True, slots=True, eq=False)

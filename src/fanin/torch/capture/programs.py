@@ -12,9 +12,9 @@ import torch
 
 from fanin.errors import CaptureError
 from fanin.initializers import Initializer
-from fanin.torch.capture_geometry import Geometry
-from fanin.torch.capture_records import Call, Made, Memory, State, Target, View, Written, covers, draws, history
-from fanin.torch.capture_rewrites import rewritten
+from fanin.torch.capture.geometry import Geometry
+from fanin.torch.capture.records import Call, Made, Memory, State, Target, View, Written, covers, draws, history
+from fanin.torch.capture.rewrites import rewritten
 from fanin.torch.replay import MAX_LINES
 from fanin.torch.replay_ops import operator
 

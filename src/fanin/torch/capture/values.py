@@ -9,9 +9,9 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes  # pyright: ignore[reportPrivateUsage]
 
 from fanin.errors import CaptureError, PlanError
-from fanin.torch.capture_geometry import Geometry
-from fanin.torch.capture_programs import NotReplayableError, Writer
-from fanin.torch.capture_records import State, View
+from fanin.torch.capture.geometry import Geometry
+from fanin.torch.capture.programs import NotReplayableError, Writer
+from fanin.torch.capture.records import State, View
 from fanin.torch.replay import Draws, Sources, run
 
 _LIMIT = 1 << 26

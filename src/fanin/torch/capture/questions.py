@@ -9,10 +9,10 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes  # pyright: ignore[reportPrivateUsage]
 
 from fanin.errors import CaptureError
-from fanin.torch.capture_programs import NotReplayableError
-from fanin.torch.capture_records import Call, View
-from fanin.torch.capture_rejection import Rejection, rejection
-from fanin.torch.capture_values import Values
+from fanin.torch.capture.programs import NotReplayableError
+from fanin.torch.capture.records import Call, View
+from fanin.torch.capture.rejection import Rejection, rejection
+from fanin.torch.capture.values import Values
 
 Settle = Callable[[Rejection, Call], None]
 """Told that a rejection loop ended: what it filled follows its law from now on."""

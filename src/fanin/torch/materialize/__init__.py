@@ -1,0 +1,4 @@
+"""Materialize: a plan's values, written into a model."""
+
+from fanin.torch.materialize.execution import Progress as Progress
+from fanin.torch.materialize.execution import materialize as materialize
