@@ -6,7 +6,7 @@ before and every value depends on the key and its index alone. docs/torch-init.m
 
 >>> import torch
 >>> import fanin.torch.init as init
->>> w = init.kaiming_normal_(torch.empty(64, 256), nonlinearity="relu")
+>>> w = init.kaiming_normal_(torch.empty(4096, 256), nonlinearity="relu")
 >>> round(float(w.square().mean() * 256), 1)
 2.0
 """
