@@ -8,15 +8,15 @@ from math import prod
 from shutil import get_terminal_size
 from typing import Any
 
-from fanin.initializers import Initializer
+from fanin.initializers import Blocks, Initializer
 from fanin.steps import Copy, Draw, Keep, Replay, Step, Unknown
+from fanin.text_table import GAP, aligned
 
 _COLUMNS = ("tensor", "shape", "role", "fan in → out", "values", "std", "why")
 _RIGHT = frozenset(("shape", "fan in → out", "std"))
 # What gives way on a narrow terminal, in this order: columns shrink to these widths, then go.
 _NARROWEST = {"why": 24, "values": 18, "tensor": 20}
 _DISPENSABLE = ("role", "fan in → out", "why", "shape")
-_GAP = 2
 
 
 def plan_table(steps: Sequence[Step], notes: Sequence[str], width: int | None = None) -> str:
@@ -30,8 +30,9 @@ def plan_table(steps: Sequence[Step], notes: Sequence[str], width: int | None = 
     limit = width or get_terminal_size((120, 24)).columns
     rows = [_row(step) for step in steps] + [_total(steps)]
     widths = _fit({name: max(len(row[name]) for row in [_header(), *rows]) for name in _COLUMNS}, limit)
-    lines = [_line(row, widths) for row in [_header(), *rows]]
-    rule = "─" * min(limit, sum(widths.values()) + _GAP * (len(widths) - 1))
+    cells = [[_cut(row[name], width) for name, width in widths.items()] for row in [_header(), *rows]]
+    lines = aligned(cells, left=[place for place, name in enumerate(widths) if name not in _RIGHT])
+    rule = "─" * min(limit, _length(widths))
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], *(f"note: {note}" for note in notes)])
 
 
@@ -52,9 +53,16 @@ def values(step: Step) -> str:
 
 def _law(initializer: Initializer) -> str:
     """The law and its numbers, without a mean of 0 and without options left at their defaults."""
+    if isinstance(initializer, Blocks):
+        parts = (f"{_slices(start, size)} = {_law(law)}" for start, size, law in initializer.parts)
+        return f"{_law(initializer.base)} with {', '.join(parts)}"
     told = [field for field in fields(initializer) if not _goes_without_saying(field, getattr(initializer, field.name))]
     numbers = (f"{field.name}={_short(getattr(initializer, field.name))}" for field in told)
     return f"{type(initializer).__name__}({', '.join(numbers)})"
+
+
+def _slices(start: tuple[int, ...], size: tuple[int, ...]) -> str:
+    return "[" + ", ".join(f"{a}:{a + n}" for a, n in zip(start, size, strict=True)) + "]"
 
 
 def _goes_without_saying(field: Field[Any], value: object) -> bool:
@@ -100,14 +108,8 @@ def _fit(widths: dict[str, int], limit: int) -> dict[str, int]:
 
 
 def _length(widths: dict[str, int]) -> int:
-    return sum(widths.values()) + _GAP * (len(widths) - 1)
+    return sum(widths.values()) + len(GAP) * (len(widths) - 1)
 
 
-def _line(row: dict[str, str], widths: dict[str, int]) -> str:
-    cells = (_cell(row[name], width, right=name in _RIGHT) for name, width in widths.items())
-    return (" " * _GAP).join(cells).rstrip()
-
-
-def _cell(text: str, width: int, *, right: bool) -> str:
-    shown = text if len(text) <= width else text[: width - 1] + "…"
-    return shown.rjust(width) if right else shown.ljust(width)
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -10,7 +10,8 @@ from torch import nn
 
 from fanin.checking import check
 from fanin.errors import DataError, PlanError
-from fanin.torch.planning import plan
+from fanin.initializers import Normal
+from fanin.torch.planning import initialize, plan
 
 
 def model() -> nn.Sequential:
@@ -121,3 +122,29 @@ def test_a_plan_for_another_model() -> None:
         check(model(), torch.zeros(2, 4), plan=other)
     with pytest.raises(PlanError, match=r"no step for parameter 'weight' of Linear"):
         check(nn.Linear(4, 3), torch.zeros(2, 4), plan=other)
+
+
+def test_complex_parameters() -> None:
+    made = nn.Sequential(nn.Linear(4, 8))
+    made.register_parameter("w", nn.Parameter(torch.zeros(4, dtype=torch.complex64)))
+    assert refused(made, torch.zeros(2, 4)) == (
+        "parameter 'w' is complex64: only signals of real numbers can be checked; "
+        "fanin.plan and fanin.count take such a model"
+    )
+
+
+def test_a_parameter_without_values_strays_from_no_plan() -> None:
+    class WithEmpty(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.none = nn.Linear(4, 8), nn.Parameter(torch.empty(0, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([self.linear(x), x @ self.none.t()], 1)
+
+    made, x = WithEmpty(), torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+    drawn = initialize(made, "native", x, seed=0)
+    assert drawn["none"].shape == (0, 4)
+    assert check(made, x, plan=drawn).findings == ()
+    laws = drawn.override({"none": Normal()})
+    assert check(made, x, plan=laws).findings == ()

@@ -15,6 +15,7 @@ from torch import nn
 
 from fanin.checking import check
 from fanin.errors import DataError
+from fanin.torch.planning import initialize
 
 
 def model() -> nn.Sequential:
@@ -96,3 +97,13 @@ def test_no_activation_is_kept() -> None:
     gc.collect()
     assert report.layers
     assert [ref() for ref in seen] == [None]
+
+
+@pytest.mark.parametrize("table", [nn.Embedding, nn.EmbeddingBag])
+def test_rows_that_forward_shortens_come_back(table: type[nn.Embedding | nn.EmbeddingBag]) -> None:
+    made = nn.Sequential(table(50, 16, max_norm=1.0), nn.Linear(16, 4))
+    plan = initialize(made, "he", seed=0)
+    before = made[0].weight.detach().clone()
+    report = check(made, torch.arange(40).reshape(8, 5), plan=plan)
+    assert torch.equal(made[0].weight, before)
+    assert report.findings == ()

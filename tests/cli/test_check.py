@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import fanin as library
+from fanin.cli.check import usual_batch
 from fanin.models import build
 
 DEEP = "mlp:784-" + "128-" * 9 + "10"
@@ -91,3 +92,7 @@ def test_input_shape(fanin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     Path("mine.py").write_text("import torch\ndef model():\n    return torch.nn.Conv2d(3, 6, 5)\n")
     shown = fanin("check", "mine.py:model", "--input", "3x9x8", "--batch", 4, "--json").json
     assert shown["layers"][0]["shape"] == [4, 6, 5, 4]
+
+
+def test_the_usual_batch_is_smaller_for_sequences() -> None:
+    assert [usual_batch(name) for name in ("mlp:3-2", "hf:gpt2", "folder/config.json")] == [100, 8, 8]

@@ -65,3 +65,14 @@ def test_the_user_s_random_state_stays(fanin, tmp_path: Path) -> None:
     before = torch.get_rng_state()
     fanin("init", "mnist-fc", "-o", tmp_path / "fc.gguf")
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ["a.bin", "nowhere/a.gguf", "there.gguf"])
+def test_what_could_not_be_written_is_refused_before_drawing(
+    fanin, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there.gguf").write_bytes(b"kept")
+    (tmp_path / "mine.py").write_text("def model():\n    raise SystemExit('the model was built')\n")
+    monkeypatch.chdir(tmp_path)
+    assert fanin("init", "mine.py:model", "-o", name).code == 2
+    assert (tmp_path / "there.gguf").read_bytes() == b"kept"

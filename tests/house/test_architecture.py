@@ -22,7 +22,7 @@ RANKS = [
     {"checking", "race"},
     {"counting"},
     {"torch"},
-    {"plans", "steps", "plan_json", "plan_text", "plan_diff"},
+    {"plans", "steps", "plan_json", "plan_text", "plan_diff", "text_table"},
     {"recipes"},
     {"graph"},
     {"weights"},

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,42 @@ def test_an_old_python_is_refused_by_name(bare: tuple[Path, Path]) -> None:
     old.chmod(0o755)
     done = dev("test", helper=helper, PATH=str(tools), PYTHON=str(old))
     assert (done.returncode, done.stderr) == (2, f"./dev: PYTHON={old} is not a Python 3.11 or newer with venv\n")
+
+
+def test_a_linked_environment_of_another_checkout_is_left_alone(bare: tuple[Path, Path], tmp_path: Path) -> None:
+    helper, tools = bare
+    other, linked = tmp_path / "other checkout", tmp_path / "environment"
+    other.mkdir()
+    info = linked / "site" / "fanin-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fanin\nVersion: 0.1.0\n")
+    (info / "direct_url.json").write_text(json.dumps({"url": other.as_uri()}))
+    (linked / "bin").mkdir()
+    python = linked / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{linked / "site"}" exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (helper.parent / ".venv").symlink_to(linked)
+
+    done = dev("test", helper=helper, PATH=str(tools))
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"./dev: .venv is a link to the environment of {other}; remove the link (rm .venv) and ./dev makes one here\n",
+    )
+    assert sorted(path.name for path in linked.iterdir()) == ["bin", "site"]
+
+
+def test_everything_named_in_pyproject_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    named = [
+        *project["build-system"]["requires"],
+        *project["project"]["dependencies"],
+        *(each for extra in project["project"]["optional-dependencies"].values() for each in extra),
+        *project["dependency-groups"]["dev"],
+    ]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {line.partition("==")[0] for line in lines if "==" in line}
+    assert {re.split(r"[\[<>=!~ ]", each)[0] for each in named} - pinned == set()
+    assert "torch==2.13.0" in lines
 
 
 def test_hooks_and_ci_call_the_helper_only() -> None:

@@ -38,6 +38,20 @@ def test_zeros_are_equally_likely_everywhere_and_independent(fill, sparsity):
     assert np.abs(neighbours - sparsity**2).max() < 5 * sqrt(sparsity**2 / 39_999)
 
 
+@pytest.mark.parametrize("sparsity", [0.005, 0.1, 0.5, 0.9])
+def test_zeros_of_tall_columns_are_equally_likely_everywhere(fill, sparsity):
+    rows, columns = 1000, 3000
+    zero = fill(Sparse(sparsity), (rows, columns)) == 0
+    spread = columns * sparsity * (1 - sparsity)
+    chi_square = ((zero.sum(axis=1) - columns * sparsity) ** 2).sum() / spread * (rows - 1) / rows
+    assert abs(chi_square - (rows - 1)) < 5 * sqrt(2 * (rows - 1))
+    pair = sparsity * (rows * sparsity - 1) / (rows - 1)
+    for apart in (1, 16, 500):
+        both = (zero[apart:] & zero[:-apart]).sum()
+        count = (rows - apart) * columns
+        assert abs(both - count * pair) < 5 * sqrt(count * pair)
+
+
 def test_the_kept_values_are_normal_and_not_chosen_by_size(fill):
     values = fill(Sparse(0.9, std=0.5), (1000, 600), "float64")
     kept = values[values != 0]

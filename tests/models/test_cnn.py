@@ -69,14 +69,14 @@ def test_without_bias():
         (
             ((1, 8, 8, 8), [2], 3),
             {},
-            "cnn needs a shape (channels, height, width) and an odd kernel, got shape (1, 8, 8, 8) and kernel 3",
+            "cnn needs a shape (channels, height, width), got (1, 8, 8, 8)",
         ),
         (((1, 8, 8), [], 3), {}, "cnn channels must be at least 1 positive integers, got ()"),
         (((1, 8, 8), [2], 0), {}, "cnn classes, kernel and pool must be at least 3 positive integers, got (0, 3, 2)"),
         (
             ((1, 8, 8), [2], 3),
             {"kernel": 4},
-            "cnn needs a shape (channels, height, width) and an odd kernel, got shape (1, 8, 8) and kernel 4",
+            "cnn needs an odd kernel, got 4",
         ),
         (((1, 8, 8), [2] * 4, 3), {}, "cnn: pooling by 2 after each of 4 blocks leaves nothing of (1, 8, 8)"),
     ],

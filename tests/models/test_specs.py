@@ -74,7 +74,7 @@ def test_unknown_names(spec, message):
          "model 'mlp:6-2,bias=1,bias=2': options are written key=value, each once, got 'bias=2'"),
         ("cnn:8x8-2-2", "cnn shape must be at least 3 positive integers, got (8, 8)"),
         ("cnn:1x8x8x8-2-2",
-         "cnn needs a shape (channels, height, width) and an odd kernel, got shape (1, 8, 8, 8) and kernel 3"),
+         "cnn needs a shape (channels, height, width), got (1, 8, 8, 8)"),
         ("cnn:1x8x8", "model 'cnn:1x8x8': '' is not whole numbers joined by '-', as cnn:1x28x28-8-16-10"),
         ("cnn:1x8x8-2", "cnn channels must be at least 1 positive integers, got ()"),
     ],

@@ -235,6 +235,7 @@ class OtherDefault(nn.Module):
         try:
             self.register_buffer("steps", torch.arange(0.0, 3.0, 0.3).cumsum(0))
             self.register_buffer("ratio", torch.arange(7) / 3)
+            self.register_buffer("chain", (torch.arange(50) / 3).sqrt() * 7.1)
             self.w = nn.Parameter(torch.randn(30, 40))
         finally:
             torch.set_default_dtype(usual)
@@ -358,3 +359,51 @@ def test_large_existing_data_is_kept_in_the_model():
     assert "480,000 bytes of data that the constructor read" in step.why
     model = materialize(captured.model, captured.plan)
     assert torch.equal(model.w.detach(), torch.from_numpy(table).float())
+
+
+class ThroughData(nn.Module):
+    """Writes that go around autograd: through `.data`, through `detach()`, and a new `.data`."""
+
+    def __init__(self):
+        super().__init__()
+        self.all = nn.Parameter(torch.zeros(30, 4))
+        self.all.data.normal_(0, 0.5)
+        self.row = nn.Parameter(torch.zeros(5, 40))
+        self.row.data[1].uniform_(2, 3)
+        self.detached = nn.Parameter(torch.randn(6))
+        self.detached.detach().fill_(4.0)
+        self.other = nn.Parameter(torch.zeros(7, 9))
+        self.other.data = torch.ones(7, 9) * 3
+        self.scaled = nn.Parameter(torch.ones(3))
+        self.scaled.data.mul_(2).add_(1)
+        self.register_buffer("count", torch.zeros(3, dtype=torch.int64))
+        self.count.data += 5
+
+
+def test_writes_through_data_are_followed(agrees_with_constructor):
+    plan = agrees_with_constructor(ThroughData).plan
+    assert plan["all"].initializer == Normal(0.0, 0.5)
+    assert plan["row"].initializer == Blocks(Constant(0.0), (((1, 0), (1, 40), Uniform(2.0, 3.0)),))
+    laws = {name: plan[name].initializer for name in ("detached", "other", "scaled", "count")}
+    assert laws == {name: Constant(value) for name, value in zip(laws, (4.0, 3.0, 3.0, 5), strict=True)}
+
+
+def overlapping_uniform(low, high):
+    """A loop that draws from U(−1, 3) until all lies between the bounds, of which one may be wider."""
+
+    def write(tensor):
+        tensor.uniform_(-1, 3)
+        while ((tensor < low) | (tensor > high)).any():
+            bad = (tensor < low) | (tensor > high)
+            tensor[bad] = torch.rand(int(bad.sum())) * 4 - 1
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "law"),
+    [(-5.0, 2.0, (-1.0, 2.0)), (0.5, 9.0, (0.5, 3.0)), (0.5, 2.0, (0.5, 2.0)), (-5.0, 9.0, (-1.0, 3.0))],
+)
+def test_uniform_rejection_ends_within_both_bounds(low, high, law, agrees_with_constructor):
+    factory = lambda: Holder(filled((30, 40), overlapping_uniform(low, high)))  # noqa: E731
+    assert agrees_with_constructor(factory).plan["w"].initializer == Uniform(*law)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -24,6 +25,8 @@ from transformers import (
 
 from fanin.initializers import Normal
 from fanin.steps import Replay
+from fanin.torch.capture import capture
+from fanin.torch.materialize import materialize
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 MODELS = {
@@ -62,3 +65,33 @@ def test_llama_computes_its_frequencies(agrees_with_constructor):
     assert isinstance(step.action, Replay)
     assert not step.persistent
     assert step.source.startswith("transformers.models.llama.modeling_llama:")
+
+
+TOKENS = torch.arange(1, 9).reshape(1, 8)
+PIXELS = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
+INPUTS = {
+    "gpt2": {"input_ids": TOKENS},
+    "llama": {"input_ids": TOKENS},
+    "bert": {"input_ids": TOKENS},
+    "t5": {"input_ids": TOKENS, "decoder_input_ids": TOKENS},
+    "vit": {"pixel_values": PIXELS},
+    "mamba": {"input_ids": TOKENS},
+    "resnet": {"pixel_values": PIXELS},
+    "whisper": {"input_features": torch.linspace(-1, 1, 80 * 40).reshape(1, 80, 40), "decoder_input_ids": TOKENS},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_captured_and_the_constructed_model_get_the_same_bits_and_run(name):
+    captured = capture(MODELS[name])
+    ours = materialize(captured.model, captured.plan, seed=5).eval()
+    theirs = materialize(MODELS[name](), captured.plan, seed=5).eval()
+    values = theirs.state_dict()
+    assert ours.state_dict().keys() == values.keys()
+    assert all(torch.equal(tensor, values[key]) for key, tensor in ours.state_dict().items())
+    assert all(torch.equal(tensor, dict(theirs.named_buffers())[key]) for key, tensor in ours.named_buffers())
+    with torch.no_grad():
+        first, second = ours(**INPUTS[name]).logits, theirs(**INPUTS[name]).logits
+    assert bool(first.isfinite().all())
+    assert float(first.std()) > 0
+    assert torch.equal(first, second)

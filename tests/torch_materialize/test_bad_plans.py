@@ -221,3 +221,32 @@ def test_a_program_that_fails_on_its_values_leaves_the_model_untouched():
     with pytest.raises(PlanError, match=r"line 2 of the program, 'linalg_cholesky_ex.default', fails"):
         materialize(model, Plan((weight, *steps)))
     assert torch.equal(model.a.weight, before)
+
+
+# Whether these indices lie within the table is seen from the values alone.
+CHOICE = (
+    ("tensor", ("places.weight",), ()),
+    ("mul.Tensor", (("$", 0), 1e6), ()),
+    ("_to_copy.default", (("$", 1),), (("dtype", ("dtype", "int64")),)),
+    ("ones.default", ((4,),), (("dtype", ("dtype", "float32")),)),
+    ("index.Tensor", (("$", 3), (("$", 2),)), ()),
+)
+
+
+@pytest.mark.parametrize("hops", [0, 1])
+def test_a_program_that_fails_on_values_drawn_for_others_leaves_the_model_untouched(hops):
+    model = nn.Module()
+    model.first, model.places, model.between = (nn.Linear(3, 4, bias=False) for _ in range(3))
+    model.chosen = nn.Parameter(torch.ones(4, 3))
+    names = ["places.weight", "between.weight"]
+    steps = [Step(name, (4, 3), "float32", "parameter", Draw(Normal()), "") for name in ("first.weight", names[0])]
+    copied = program(("tensor", (names[0],), ()), ("alias.default", (("$", 0),), ()))
+    steps.append(Step(names[1], (4, 3), "float32", "parameter", copied, ""))
+    lines = (("tensor", (names[hops],), ()), *CHOICE[1:])
+    steps.append(Step("chosen", (4, 3), "float32", "parameter", program(*lines), ""))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    versions = [parameter._version for parameter in model.parameters()]
+    with pytest.raises(PlanError, match=r"line 4 of the program, 'index\.Tensor', fails: index \d+ is out of bounds"):
+        materialize(model, Plan(tuple(steps)))
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert [parameter._version for parameter in model.parameters()] == versions

@@ -122,8 +122,8 @@ def test_a_model_of_eight_billion_parameters_is_traced_in_a_second():
     with torch.device("meta"):
         config = transformers.LlamaConfig(**fields, num_key_value_heads=8, vocab_size=128256)
         model = transformers.LlamaForCausalLM(config)
-    start = time.perf_counter()
+    start = time.process_time()
     graph = trace(model)
-    assert time.perf_counter() - start < 5  # 0.4 s alone on two cores
+    assert time.process_time() - start < 5  # of processor time, which neighbours do not stretch; it takes 0.4 s
     assert found(graph) == {"embedding": 1, "projection": 225, "norm scale": 65}
     assert following(graph) == {"linear": 193, "silu": 32}

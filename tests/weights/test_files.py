@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fanin import ArgumentError, Plan, Step, WeightsError
 from fanin.initializers import Normal
@@ -233,4 +234,58 @@ def test_what_no_file_holds(tmp_path):
     model.register_buffer("s", torch.eye(3).to_sparse())
     with pytest.raises(WeightsError, match=r"'s' \(torch.sparse_coo, float32\) cannot be stored"):
         save(model, path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "stored", "wanted"),
+    [
+        (-1, torch.int64, torch.uint64),
+        (-1, torch.int8, torch.uint8),
+        (255, torch.uint8, torch.int8),
+        (2**63 + 1, torch.uint64, torch.int64),
+        (300, torch.int16, torch.uint8),
+        (2**24 + 1, torch.int32, torch.float32),
+        (0.5, torch.float32, torch.int64),
+        (1.1, torch.float32, torch.float8_e4m3fn),
+        (1j, torch.complex64, torch.float32),
+    ],
+)
+def test_no_value_changes_unless_cast(tmp_path, value, stored, wanted):
+    source, target = nn.Module(), nn.Module()
+    source.register_buffer("t", torch.tensor([value], dtype=stored))
+    target.register_buffer("t", torch.zeros(1).to(wanted))
+    save(source, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match="which would change values: pass cast=True"):
+        load_into(target, tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("value", "stored", "wanted"),
+    [
+        (3, torch.int64, torch.uint8),
+        (2**63 - 1, torch.uint64, torch.int64),
+        (2**24, torch.int32, torch.float32),
+        (-0.0, torch.float32, torch.float16),
+        (-1.5, torch.float8_e5m2, torch.float32),
+        (1.5, torch.float32, torch.float8_e4m3fn),
+        (float("nan"), torch.float32, torch.bfloat16),
+    ],
+)
+def test_another_dtype_is_fine_where_every_value_survives(tmp_path, value, stored, wanted):
+    source, target = nn.Module(), nn.Module()
+    source.register_buffer("t", torch.tensor([value]).to(stored))
+    target.register_buffer("t", torch.zeros(1).to(wanted))
+    save(source, tmp_path / "a.safetensors")
+    load_into(target, tmp_path / "a.safetensors")
+    assert torch.allclose(target.t.double(), source.t.double(), rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_fake_tensor_has_no_values_to_save(tmp_path):
+    with FakeTensorMode():
+        model = nn.Linear(3, 2)
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(WeightsError) as caught:
+        save(model, path)
+    assert str(caught.value) == f"{path}: 'weight' is a fake tensor and has no values yet: materialize the model"
     assert not path.exists()

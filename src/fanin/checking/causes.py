@@ -153,7 +153,8 @@ def _unused(parameters: Mapping[str, ParameterProbe]) -> Iterator[Finding]:
 
 
 def _still(parameters: Mapping[str, ParameterProbe]) -> Iterator[Finding]:
-    still = [p.name for p in parameters.values() if p.gradient is not None and p.gradient.second == 0]
+    gradients = {p.name: p.gradient for p in parameters.values() if p.gradient is not None}
+    still = [name for name, gradient in gradients.items() if gradient.count and gradient.second == 0]
     if still:
         more = f" (and {len(still) - 1} more)" if len(still) > 1 else ""
         yield Finding(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from fanin.checking.findings import Finding
 from fanin.checking.verdicts import Judged, Verdict
+from fanin.text_table import aligned
 from fanin.torch.probe import LayerProbe
 
 _HEAD = ("layer", "kind", "E[h²]", "expected", "std", "zeros", "dead", "E[g²]", "expected", "verdict")
@@ -52,7 +52,7 @@ class LayerReport:
         return asdict(self.measured) | verdict
 
     def cells(self) -> tuple[str, ...]:
-        """The layer as a row of the table whose heads are `Report.HEAD`."""
+        """The layer as a row of the table."""
         seen = self.measured
         dead = "" if seen.dead is None else f"{seen.dead}/{seen.units}"
         return (
@@ -79,6 +79,14 @@ class Report:
         layers: one entry for each call of each layer, in the order of the forward pass.
         starts: the layer where the verdict starts; None where healthy.
         loss: the number that was differentiated.
+
+    >>> import torch, fanin
+    >>> model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
+    >>> inputs = torch.randn(32, 64, generator=torch.Generator().manual_seed(0))
+    >>> plan = fanin.initialize(model, "he", inputs)
+    >>> report = fanin.check(model, inputs)
+    >>> report.verdict, [layer.name for layer in report.layers]
+    ('healthy', ['0', '1', '2'])
     """
 
     verdict: Verdict
@@ -87,11 +95,9 @@ class Report:
     starts: str | None = None
     loss: float = 0.0
 
-    HEAD = _HEAD
-
     def __str__(self) -> str:
         where = f", starting at {self.starts}" if self.starts else ""
-        table = _table([_HEAD, *(layer.cells() for layer in self.layers)])
+        table = aligned([_HEAD, *(layer.cells() for layer in self.layers)], left={0, 1, len(_HEAD) - 1})
         return "\n".join(
             [f"{self.verdict}{where}", "", *table, *([""] if self.findings else []), *map(str, self.findings)]
         )
@@ -109,15 +115,3 @@ class Report:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = {0, 1, len(widths) - 1}
-    return [
-        "  ".join(
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

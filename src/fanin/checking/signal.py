@@ -81,6 +81,8 @@ def _laws(model: nn.Module, plan: Plan) -> dict[str, tuple[float, float]]:
 def _strayed(parameters: Mapping[str, ParameterProbe], laws: Mapping[str, tuple[float, float]]) -> Iterator[Finding]:
     for name, (mean, std) in laws.items():
         seen = parameters[name].values
+        if not seen.count:
+            continue
         slack = 5 * std / sqrt(seen.count) + 1e-6 * (abs(mean) + std)
         if abs(seen.mean - mean) > slack or abs(seen.std - std) > slack * sqrt((_KURTOSIS - 1) / 4):
             yield Finding(

@@ -16,6 +16,8 @@ from fanin.cli.verb import FINDINGS, BadInput, verb
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+SAMPLES, SEQUENCES = 100, 8
+
 
 @verb
 @options.model
@@ -28,7 +30,12 @@ if TYPE_CHECKING:
     help="mnist: real digits with their labels; random; or a .npy file of inputs. "
     "By default mnist for mnist-fc and mnist-cnn, else random.",
 )
-@options.batch(100)
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"Samples in a batch; by default {SAMPLES}, or {SEQUENCES} where a sample is a sequence of tokens (hf:TYPE).",
+)
 @options.input_shape
 @json_option
 def command(
@@ -37,7 +44,7 @@ def command(
     seed: int,
     weights: Path | None,
     data: str | None,
-    batch: int,
+    batch: int | None,
     sample: tuple[int, ...] | None,
     as_json: bool,
 ) -> int:
@@ -48,7 +55,7 @@ def command(
     from fanin.report.checks import check_report
 
     with progress(f"Checking {model}"):
-        inputs, loss = batch_of(model, data, batch, sample)
+        inputs, loss = batch_of(model, data, batch or usual_batch(model), sample)
         report = fanin.check(weighted(model, recipe, seed, weights, inputs), inputs, loss)
     show(as_json, report.to_dict, lambda width: check_report(report, width, model))
     return FINDINGS if any(finding.severity != "info" for finding in report.findings) else 0
@@ -63,6 +70,15 @@ def weighted(model: str, recipe: str, seed: int, weights: Path | None, inputs: A
 
     # What a file does not hold (tables that the model computes) is what the model's own code makes.
     return load_into(fanin.materialize(made.model, fanin.plan(made, inputs=inputs), seed=seed), weights)
+
+
+def usual_batch(model: str) -> int:
+    """A batch that is enough to measure, in seconds.
+
+    >>> usual_batch("mnist-cnn"), usual_batch("hf:gpt2")
+    (100, 8)
+    """
+    return SEQUENCES if model.startswith("hf:") or model.endswith(".json") else SAMPLES
 
 
 def batch_of(model: str, data: str | None, batch: int, sample: tuple[int, ...] | None) -> tuple[Any, Any]:

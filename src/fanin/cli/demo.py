@@ -82,7 +82,7 @@ class Aloud:
     def __init__(self) -> None:
         self.number = 0
         self.console = terminal()
-        self.console.print("[bold]fanin demo[/]: two networks from their architecture to trained on real digits\n")
+        self.console.print("[bold]fanin demo[/]: two networks from their architecture to trained on real digits")
 
     @property
     def colour(self) -> bool:
@@ -90,6 +90,7 @@ class Aloud:
 
     def chapter(self, title: str) -> None:
         self.number = 0
+        self.console.print()
         self.console.rule(f"[bold magenta]{title}", style="magenta", align="left")
 
     def tell(self, part: Part[Result]) -> Result:

@@ -41,8 +41,7 @@ def command(
     """
     from fanin.report.files import file_data, file_report
 
-    if output.exists() and not force:
-        raise BadInput(f"{output} exists: choose another name, or replace it with --force")
+    check_output(output, force)
     made = captured(model)
     plan = fanin.plan(made, recipe, example(model, sample)) if plan_file is None else read_plan(plan_file)
     with progress(f"Drawing {model}") as advance:
@@ -51,6 +50,24 @@ def command(
         fanin.save(stored_as(drawn, dtype), output, plan, seed)
     written = fanin.open_weights(output).file
     show(as_json, lambda: file_data(written), lambda width: file_report(written, width))
+
+
+def check_output(path: Path, force: bool) -> None:
+    """Refuse before drawing, which may take minutes, what could not be written after it.
+
+    Raises:
+        BadInput: the suffix is of no format, the folder is missing, or the file exists and `force` is not given.
+    """
+    from fanin.torch.files import SUFFIXES
+
+    if path.suffix.lower() not in SUFFIXES:
+        raise BadInput(
+            f"{path}: weights are written as {' or '.join(SUFFIXES)}, and the suffix {path.suffix!r} is neither"
+        )
+    if not path.parent.is_dir():
+        raise BadInput(f"{path}: cannot be written: there is no folder {str(path.parent.absolute())!r}")
+    if path.exists() and not force:
+        raise BadInput(f"{path} exists: choose another name, or replace it with --force")
 
 
 def read_plan(path: Path) -> fanin.Plan:

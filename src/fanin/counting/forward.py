@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import random
-import warnings
 from collections import Counter
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -23,6 +19,7 @@ from fanin.torch.tensors import storage_id
 from fanin.torch.trace.inputs import guesses
 from fanin.torch.trace.recording import Recorder, follow_modules
 from fanin.torch.trace.twin import weightless_twin
+from fanin.torch.trace.undisturbed import arguments, switch_cache_off, undisturbed, without_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +67,10 @@ def _run(model: nn.Module, inputs: Any, *, training: bool) -> Forward:
     recorder = _Counting()
     follow_modules(twin.train(training), recorder)
     kept = _Kept(recorder, twin)
-    args, kwargs = _arguments(inputs)
-    if hasattr(getattr(twin, "config", None), "use_cache"):
-        kwargs = {"use_cache": False, **kwargs}
+    args, kwargs = arguments(inputs)
+    switch_cache_off(twin)
     try:
-        with _undisturbed(), torch.enable_grad(), saved_tensors_hooks(kept.pack, _unpack), recorder, FusedAttention():
+        with undisturbed(), torch.enable_grad(), saved_tensors_hooks(kept.pack, _unpack), recorder, FusedAttention():
             twin(*args, **kwargs)
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), "")
@@ -124,20 +120,6 @@ def _unpack(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    inputs = tree_map(_without_values, inputs)
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    return (tuple(inputs), {}) if isinstance(inputs, tuple | list) else ((inputs,), {})
-
-
-def _without_values(leaf: Any) -> Any:
-    # Indices and masks keep their values, since code may branch on them.
-    if isinstance(leaf, torch.Tensor) and (leaf.is_floating_point() or leaf.is_complex()):
-        return torch.empty_strided(leaf.shape, leaf.stride(), dtype=leaf.dtype, device="meta")
-    return leaf
-
-
 def _sized(inputs: Any, batch: int | None) -> Any:
     """The inputs with `batch` samples: their rows repeated in turn."""
     present = _batch(inputs)
@@ -149,29 +131,12 @@ def _sized(inputs: Any, batch: int | None) -> Any:
     def resized(leaf: Any) -> Any:
         if not isinstance(leaf, torch.Tensor) or leaf.ndim == 0 or leaf.shape[0] != present:
             return leaf
-        return _without_values(leaf).index_select(0, _rows(leaf, present, batch))
+        rows = without_values(leaf)
+        return rows.index_select(0, torch.arange(batch, device=rows.device) % present)
 
     return tree_map(resized, inputs)
-
-
-def _rows(leaf: torch.Tensor, present: int, batch: int) -> torch.Tensor:
-    device = "meta" if leaf.is_floating_point() or leaf.is_complex() else leaf.device
-    return torch.arange(batch, device=device) % present
 
 
 def _batch(inputs: Any) -> int | None:
     first = next((leaf for leaf in tree_leaves(inputs) if isinstance(leaf, torch.Tensor) and leaf.ndim), None)
     return None if first is None else first.shape[0]
-
-
-@contextmanager
-def _undisturbed() -> Generator[None]:
-    """No warnings out of a pass nobody asked for, and every global random state as it was."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fanin.text_table import aligned
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_TEXT_COLUMNS = 2
+_TEXT_COLUMNS = {0, 1}
 
 
 def size(number: int | None) -> str:
@@ -32,14 +34,7 @@ def grouped(number: int | None) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of aligned columns, text to the left and numbers to the right, ruled
-    off after the first row and before the last."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(_cell, row, widths, range(len(row)))) for row in rows]
-    rule = "-" * len(lines[0])
-    first, *middle, last = (line.rstrip() for line in lines)
+    """Lines of aligned columns, ruled off after the first row and before the last."""
+    first, *middle, last = aligned(rows, left=_TEXT_COLUMNS)
+    rule = "-" * max(map(len, (first, *middle, last)))
     return [first, rule, *middle, rule, last]
-
-
-def _cell(text: str, width: int, column: int) -> str:
-    return text.ljust(width) if column < _TEXT_COLUMNS else text.rjust(width)

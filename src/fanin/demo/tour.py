@@ -24,6 +24,7 @@ from fanin.report.curves import plot_curves, save_curves
 from fanin.report.layout import stack
 from fanin.report.plans import plan_report
 from fanin.report.races import race_report
+from fanin.report.text import plural
 
 RECIPE = "he"
 WIDEST_PLOT = 100
@@ -35,7 +36,7 @@ class Scale:
     """How large the demo is: samples of a batch, steps of a run, number of seeds."""
 
     batch: int = 500
-    steps: int = 300
+    steps: int = 220
     seeds: int = 5
 
 
@@ -123,7 +124,7 @@ def _race(model: str, digits: Mnist, scale: Scale, colour: bool) -> Part[RaceRes
     return Part(
         "race",
         "What the start does to training",
-        "The same network on the same digits in the same order; only the first values differ.",
+        f"The same network, digits and order from {plural(scale.seeds, 'seed')}; only the first values differ.",
         lambda progress: fanin.compare(
             fanin.models.factory(model),
             digits,

@@ -23,6 +23,7 @@ class Use:
         parameter: the activation's number where it has one (slope of leaky ReLU, alpha of ELU); for "norm_scale"
             the constant that the code adds to the stored tensor (1 where it stores scale − 1).
         module: qualified name of the module that ran the operation.
+        padding: for "embedding" the row of the padding token, which gets no gradient; None where there is none.
     """
 
     tensor: str
@@ -31,6 +32,7 @@ class Use:
     activation: str = ""
     parameter: float | None = None
     module: str = ""
+    padding: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fanin.errors import ArgumentError, UnknownNameError
@@ -13,7 +14,7 @@ from fanin.random.stream import Region, Stream
 
 # float32, float64, float16 arrays are themselves; NumPy has no bfloat16, so a uint16 array holds bfloat16 bits.
 Storage = NDArray[Any]
-STORED = ("float32", "float64", "float16", "uint16")
+STORED = tuple(map(np.dtype, ("float32", "float64", "float16", "uint16")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Initializer(ABC):
     """A resolved source of values: a law with all its numbers, no decision left.
 
     Subclasses are frozen dataclasses that check their numbers when built and raise `ArgumentError`.
+
+    >>> from fanin.initializers import Normal
+    >>> law = Initializer.from_dict({"law": "Normal", "mean": 0.0, "std": 0.02})
+    >>> law == Normal(std=0.02), law.moments((500, 784)), law.describe()
+    (True, (0.0, 0.02), 'Normal(mean=0, std=0.02)')
     """
 
     elementwise: ClassVar[bool] = True
@@ -72,7 +78,7 @@ def _short(value: Any) -> str:
 
 def check_storage(out: Storage, region: Region) -> None:
     """Raise unless `out` can hold `region` in one of the four stored dtypes."""
-    if out.dtype.name not in STORED:
+    if out.dtype not in STORED:
         raise ArgumentError(f"cannot fill dtype {out.dtype}: use float32, float64, float16 or uint16 (bfloat16 bits)")
     if out.size != region.numel or not out.flags.c_contiguous:
         raise ArgumentError(f"out must be C-contiguous with {region.numel} elements, got shape {out.shape}")

@@ -82,13 +82,22 @@ class Blocks(Initializer):
 
 def _law(law: Any) -> Initializer:
     if isinstance(law, Mapping):
-        return Initializer.from_dict(dict(law))  # pyright: ignore[reportUnknownArgumentType]
+        return _read(dict(law))  # pyright: ignore[reportUnknownArgumentType]
     if not isinstance(law, Initializer):
         raise ArgumentError(f"Blocks: every law must be an initializer, got {law!r}")
     return law
 
 
+def _read(law: dict[str, Any]) -> Initializer:
+    try:
+        return Initializer.from_dict(law)
+    except RecursionError:
+        raise ArgumentError("Blocks: laws are nested too deeply") from None
+
+
 def _part(start: Any, size: Any, law: Any) -> PartLaw:
+    if any(type(extent) is not int or extent < 0 for extent in (*start, *size)):
+        raise ArgumentError(f"Blocks: a part's start {start!r} and size {size!r} must be counts of elements")
     if len(start) != len(size):
         raise ArgumentError(f"Blocks: a part's start {tuple(start)} and size {tuple(size)} differ in rank")
     return tuple(start), tuple(size), _law(law)

@@ -48,10 +48,18 @@ class Constant(Initializer):
 
 
 def Zeros() -> Constant:  # noqa: N802 - reads like the laws beside it
-    """`Constant(0.0)`."""
+    """`Constant(0.0)`: every value 0.
+
+    >>> Zeros().moments((3, 2))
+    (0.0, 0.0)
+    """
     return Constant(0.0)
 
 
 def Ones() -> Constant:  # noqa: N802
-    """`Constant(1.0)`."""
+    """`Constant(1.0)`: every value 1.
+
+    >>> Ones().moments((3, 2))
+    (1.0, 0.0)
+    """
     return Constant(1.0)

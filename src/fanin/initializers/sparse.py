@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, sqrt
 from typing import Any, ClassVar
 
@@ -14,8 +15,14 @@ from fanin.errors import ArgumentError
 from fanin.initializers.base import Initializer, Storage, check_storage
 from fanin.initializers.checks import as_axes, as_floats, as_scale
 from fanin.initializers.matrices import Matrices
-from fanin.initializers.sparse_kernel import zero_random_rows
+from fanin.initializers.sparse_kernel import GROUP, PADDING, draw, mark_rows
+from fanin.random.fills import checked_normal_law
+from fanin.random.kernels.philox import Counters, counters_of
+from fanin.random.runs import runs_of
 from fanin.random.stream import Region, Stream
+from fanin.random.threads import run_shares
+
+_MARKS_PER_VALUE = 3  # take as long as a normal value
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +66,26 @@ class Sparse(Initializer):
         check_storage(out, region)
         view = Matrices("Sparse", region.shape, self.rows, self.batch)
         values = view.work_array(out, region)
-        random.normal(values, stream, Region.whole(view.stack), 0.0, self.std, threads=threads)
-        self._zero(values, stream.at_lane(1), threads)
+        if values.size:
+            self._draw(values, stream, threads or random.default_threads())
         view.deliver(values, out, region)
 
-    def _zero(self, values: NDArray[Any], stream: Stream, threads: int | None) -> None:
+    def _draw(self, values: NDArray[Any], stream: Stream, threads: int) -> None:
         matrices, rows, columns = values.shape
         zeros = ceil(self.sparsity * rows)
-        words = np.empty((matrices, columns, min(zeros, rows - zeros)), np.uint32)
-        random.words(words, stream, Region.whole(words.shape), threads=threads)
-        for matrix, chosen in zip(values, words, strict=True):
-            zero_random_rows(matrix, chosen, zeros)
+        marks = np.empty((matrices * -(-columns // GROUP), 2 * rows + PADDING), np.uint64)
+        mark = partial(mark_rows, marks, rows, min(zeros, rows - zeros), *_counters(stream))
+        run_shares(mark, len(marks), threads, per_item=-(-rows * GROUP // _MARKS_PER_VALUE))
+        law, runs = checked_normal_law(values.dtype.type, 0.0, self.std), runs_of(Region.whole(values.shape))
+        lines = values.reshape(-1, columns)
+        fill = partial(draw, lines, law, counters_of(stream), runs, marks, 2 * zeros <= rows)
+        run_shares(fill, len(lines), threads, per_item=columns)
 
     def moments(self, shape: tuple[int, ...]) -> tuple[float, float]:
         rows = Matrices("Sparse", shape, self.rows, self.batch).stack[1]
         return 0.0, self.std * sqrt(1 - ceil(self.sparsity * rows) / max(rows, 1))
+
+
+def _counters(stream: Stream) -> tuple[Counters, Counters]:
+    """The random numbers that mark, and those that correct."""
+    return counters_of(stream.at_lane(1)), counters_of(stream.at_lane(2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import nn
@@ -65,16 +66,10 @@ def cnn(
     >>> [name for name, _ in cnn((1, 28, 28), [8, 16], 10).named_parameters()][::2]
     ['conv1.weight', 'conv2.weight', 'dense.weight']
     """
-    check_sizes("cnn shape", shape, at_least=3)
-    check_sizes("cnn channels", channels, at_least=1)
     check_sizes("cnn classes, kernel and pool", (classes, kernel, pool), at_least=3)
-    if len(shape) != 3 or kernel % 2 == 0:
-        raise ArgumentError(
-            f"cnn needs a shape (channels, height, width) and an odd kernel, got shape {shape} and kernel {kernel}"
-        )
-    height, width = (side // pool ** len(channels) for side in shape[1:])
-    if not height or not width:
-        raise ArgumentError(f"cnn: pooling by {pool} after each of {len(channels)} blocks leaves nothing of {shape}")
+    if kernel % 2 == 0:
+        raise ArgumentError(f"cnn needs an odd kernel, got {kernel}")
+    last = _last_shape(shape, channels, pool)
     make_norm = norm_factory(norm, IMAGE)
     layers: OrderedDict[str, nn.Module] = OrderedDict(images=AsImages(shape))
     for index, (fan_in, fan_out) in enumerate(zip((shape[0], *channels[:-1]), channels, strict=True), start=1):
@@ -85,5 +80,17 @@ def cnn(
         if pool > 1:
             layers[f"pool{index}"] = nn.MaxPool2d(pool)
     layers["flatten"] = nn.Flatten()
-    layers["dense"] = nn.Linear(channels[-1] * height * width, classes, bias=bias)
+    layers["dense"] = nn.Linear(prod(last), classes, bias=bias)
     return nn.Sequential(layers)
+
+
+def _last_shape(shape: tuple[int, ...], channels: Sequence[int], pool: int) -> tuple[int, int, int]:
+    """(channels, height, width) after the last block."""
+    check_sizes("cnn shape", shape, at_least=3)
+    check_sizes("cnn channels", channels, at_least=1)
+    if len(shape) != 3:
+        raise ArgumentError(f"cnn needs a shape (channels, height, width), got {shape}")
+    height, width = (side // pool ** len(channels) for side in shape[1:])
+    if not height or not width:
+        raise ArgumentError(f"cnn: pooling by {pool} after each of {len(channels)} blocks leaves nothing of {shape}")
+    return channels[-1], height, width

@@ -90,7 +90,21 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class RaceResult:
-    """All runs of a race, recipe by recipe in the order given."""
+    """All runs of a race, recipe by recipe in the order given.
+
+    Attributes:
+        model: its name.
+        settings: the numbers of the training.
+        runs: one entry for each recipe and seed.
+
+    >>> from torch import eye, nn
+    >>> from fanin.race import compare
+    >>> inputs, labels = eye(4), eye(4).argmax(1)
+    >>> data = (inputs, labels), (inputs, labels)
+    >>> result = compare(lambda: nn.Linear(4, 4), data, ["he", "xavier"], 2, settings=Settings(steps=3))
+    >>> result.recipes, [(run.seed, len(run.losses)) for run in result.of("he")]
+    (('he', 'xavier'), [(0, 3), (1, 3)])
+    """
 
     model: str
     settings: Settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, partial
 from math import isfinite
 from typing import Any
 
@@ -17,7 +19,9 @@ from fanin.random.threads import default_threads, run_shares
 from fanin.random.truncated_law import truncated_law
 
 Storage = NDArray[Any]
-_FLOATS = ("float32", "float64", "float16", "uint16")
+_FLOATS = tuple(map(np.dtype, ("float32", "float64", "float16", "uint16")))
+_WORDS = (np.dtype("uint32"),)
+_LARGEST = {real: float(np.finfo(real).max) for real in (np.float32, np.float64)}
 
 
 def uniform(
@@ -72,8 +76,7 @@ def normal(
     [-0.018928, -0.029701, 0.005226, 0.030119]
     """
     real = _real_of(out, region, _FLOATS)
-    _check_normal(real, mean, std)
-    _run(out, stream, region, normal_law(real, mean, std), threads)
+    _run(out, stream, region, checked_normal_law(real, mean, std), threads)
 
 
 def truncated_normal(
@@ -130,8 +133,18 @@ def words(out: Storage, stream: Stream, region: Region, *, threads: int | None =
     >>> [hex(word) for word in out]
     ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
-    _real_of(out, region, ("uint32",))
+    _real_of(out, region, _WORDS)
     _run(out, stream, region, RawWords(np.uint32(0)), threads)
+
+
+def checked_normal_law(real: Real, mean: float, std: float) -> Law:
+    """The law of N(mean, std²) computed in `real`.
+
+    Raises:
+        ArgumentError: std negative, or a number not finite in `real`.
+    """
+    _check_normal(real, mean, std)
+    return normal_law(real, mean, std)
 
 
 def _run(out: Storage, stream: Stream, region: Region, law: Law, threads: int | None) -> None:
@@ -140,20 +153,26 @@ def _run(out: Storage, stream: Stream, region: Region, law: Law, threads: int | 
         raise ArgumentError(f"threads must be at least 1, got {threads}")
     if not out.size:
         return
-    from fanin.random.kernels.fill import fill
-    from fanin.random.kernels.philox import Counters
-
+    fill, counters_of = _compiled()
     flat = out.reshape(-1)
     stored = flat.view(np.int16) if out.dtype == np.float16 else flat
-    counters = Counters(np.uint64(stream.key % 2**32), np.uint64(stream.key >> 32), np.uint64(stream.lane))
-    runs = runs_of(region)
-    run_shares(lambda first, last: fill(stored, law, counters, runs, first, last), out.size, count)
+    run_shares(partial(fill, stored, law, counters_of(stream), runs_of(region)), out.size, count)
 
 
-def _real_of(out: Storage, region: Region, dtypes: tuple[str, ...]) -> Real:
+@cache
+def _compiled() -> tuple[Callable[..., None], Callable[[Stream], tuple[Any, ...]]]:
+    """The kernel and its form of a stream; loading Numba waits for the first draw."""
+    from fanin.random.kernels.fill import fill
+    from fanin.random.kernels.philox import counters_of
+
+    return fill, counters_of
+
+
+def _real_of(out: Storage, region: Region, dtypes: tuple[np.dtype[Any], ...]) -> Real:
     """The dtype the values of `out` are computed in."""
-    if out.dtype.name not in dtypes or not out.dtype.isnative:
-        raise ArgumentError(f"cannot fill dtype {out.dtype}: use {', '.join(dtypes)}, in native byte order")
+    if out.dtype not in dtypes:
+        names = ", ".join(dtype.name for dtype in dtypes)
+        raise ArgumentError(f"cannot fill dtype {out.dtype}: use {names}, in native byte order")
     if out.size != region.numel or not out.flags.c_contiguous or not out.flags.writeable:
         raise ArgumentError(
             f"out must be a writeable C-contiguous array of {region.numel} elements for the region of size "
@@ -170,5 +189,5 @@ def _check_normal(real: Real, mean: float, std: float) -> None:
 
 def _check_finite(real: Real, **numbers: float) -> None:
     for name, number in numbers.items():
-        if not isfinite(number) or abs(number) > float(np.finfo(real).max):
+        if not isfinite(number) or abs(number) > _LARGEST[real]:
             raise ArgumentError(f"{name} must be a finite {real.__name__} number, got {number}")

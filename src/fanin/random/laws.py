@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,6 +108,11 @@ def normal_law(real: Real, mean: float, std: float) -> Normal32 | Normal64:
 
 def numbers_inside(real: Real, low: float, high: float, *, open_above: bool = False) -> tuple[Any, Any]:
     """The least and the greatest `real` number in [low, high]; where there is none, the one nearest to low twice."""
+    return _numbers_inside(real, low + 0.0, high + 0.0, open_above)  # as cache keys, −0 and 0 are the same
+
+
+@lru_cache(maxsize=256)
+def _numbers_inside(real: Real, low: float, high: float, open_above: bool) -> tuple[Any, Any]:
     least, most = _at_least(real, low), -_at_least(real, -high)
     if open_above and float(most) == high:
         most = np.nextafter(most, real(-np.inf))

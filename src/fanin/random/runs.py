@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ class Runs(NamedTuple):
     strides: NDArray[np.int64]
 
 
+@lru_cache(maxsize=256)  # a model has many tensors of few shapes
 def runs_of(region: Region) -> Runs:
     """The runs of a region that is not empty, as long as they can be.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-from fanin.initializers import Constant, Initializer, Normal
+from fanin.initializers import Blocks, Constant, Initializer, Normal
 from fanin.recipes.matching import has_role
 from fanin.recipes.recipe import Rule
 from fanin.recipes.tensor_info import TensorInfo
@@ -20,13 +20,17 @@ def _why_one(tensor: TensorInfo) -> str:
 
 
 def _table(tensor: TensorInfo) -> Initializer:
-    return Normal(std=1 / sqrt(tensor.shape[-1]) if tensor.tied_head else 1.0)
+    law = Normal(std=1 / sqrt(tensor.shape[-1]) if tensor.tied_head else 1.0)
+    if tensor.padding is None:
+        return law
+    return Blocks(law, parts=(((tensor.padding, 0), (1, tensor.shape[-1]), Constant(0.0)),))
 
 
 def _why_table(tensor: TensorInfo) -> str:
+    padding = "" if tensor.padding is None else f"; row {tensor.padding} is padding: 0"
     if tensor.tied_head:
-        return f"tables of a model with a tied head: 1/√{tensor.shape[-1]} gives logits of unit variance"
-    return "a lookup passes its rows on: unit variance out"
+        return f"tables of a model with a tied head: 1/√{tensor.shape[-1]} gives logits of unit variance{padding}"
+    return f"a lookup passes its rows on: unit variance out{padding}"
 
 
 OTHERS = (

@@ -72,6 +72,11 @@ class TensorInfo:
         return None if self._main is None else self._main.parameter
 
     @property
+    def padding(self) -> int | None:
+        """The row of a lookup table that stands for padding."""
+        return next((use.padding for use in self.uses if use.padding is not None), None)
+
+    @property
     def gain(self) -> float:
         """The forward gain of the activation that follows; 1 where none is known."""
         return gain(self.activation, self.parameter).forward if self.activation else 1.0

@@ -53,13 +53,32 @@ def _values(entry: StoredTensor, file: Mapping[str, torch.Tensor], path: str | P
     for copy in copies:
         if not _equal(values, file[copy]):
             raise WeightsError(f"{name!r} and {copy!r} are one tensor in the model and differ in the file", path=path)
-    if not cast and values.dtype != target.dtype and not _equal(values, values.to(target.dtype).to(values.dtype)):
+    if not cast and not _survives(values, target.dtype):
         raise WeightsError(
             f"{name!r} is {_name(values.dtype)} in the file and {_name(target.dtype)} in the model, which would change "
             "values: pass cast=True or convert the model",
             path=path,
         )
     return values
+
+
+def _survives(values: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Every value is the same number in `dtype`."""
+    if values.dtype == dtype:
+        return True
+    if values.is_complex() and not dtype.is_complex:
+        return not bool(values.imag.any()) and _survives(values.real, dtype)
+    cast = values.to(dtype)
+    return _equal(values, cast.to(values.dtype)) and (_is_inexact(values) or _same_signs(values, cast))
+
+
+def _same_signs(values: torch.Tensor, cast: torch.Tensor) -> bool:
+    # Integers that wrap around come back unharmed, but have the other sign in between; float64 keeps every sign.
+    return bool(((values.double() < 0) == (cast.double() < 0)).all())
+
+
+def _is_inexact(values: torch.Tensor) -> bool:
+    return values.is_floating_point() or values.is_complex()
 
 
 def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:

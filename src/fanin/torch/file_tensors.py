@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from fanin.errors import WeightsError
 from fanin.weights import DTYPES, Tensor, WeightsFile
@@ -65,8 +66,9 @@ def from_torch(name: str, tensor: torch.Tensor, path: str | Path) -> Tensor:
         WeightsError: the tensor has no values (meta, fake), is not dense, or has a dtype no file holds.
     """
     dtype = str(tensor.dtype).removeprefix("torch.")
-    if tensor.is_meta:
-        raise WeightsError(f"{name!r} is on the meta device and has no values yet: materialize the model", path=path)
+    if tensor.is_meta or isinstance(tensor, FakeTensor):
+        where = "on the meta device" if tensor.is_meta else "a fake tensor"
+        raise WeightsError(f"{name!r} is {where} and has no values yet: materialize the model", path=path)
     if dtype not in DTYPES or tensor.layout is not torch.strided:
         raise WeightsError(
             f"{name!r} ({tensor.layout}, {dtype}) cannot be stored: make it dense, of another dtype", path=path

@@ -55,11 +55,12 @@ def fill(
     _check(tensor, part)
     if not part.numel:
         return
+    if is_direct(tensor):
+        initializer.fill(as_array(tensor), stream, part, threads=threads)
+        torch.autograd.graph.increment_version(tensor)
+        return
     with torch.no_grad():
-        if is_direct(tensor):
-            initializer.fill(as_array(tensor), stream, part, threads=threads)
-            torch.autograd.graph.increment_version(tensor)
-        elif tensor.is_floating_point():
+        if tensor.is_floating_point():
             _fill_through_host(tensor, initializer, stream, part, threads)
         else:
             tensor.fill_(_constant(tensor, initializer))

@@ -17,17 +17,19 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
 
 from fanin.errors import FaninError, PlanError
 from fanin.initializers import Initializer
-from fanin.torch.replay_ops import operator, takes_device
+from fanin.torch.replay_held import Held
+from fanin.torch.replay_ops import META, operator, takes_device
 
 MAX_LINES = 20_000
-FLOOR = 1 << 22
-"""Elements that any result may have, however small the step's tensor is."""
+_FLOOR = 1 << 22  # elements that any result may have, however small the program's tensor is
+_FACTOR = 64  # elements that a result may have for each of the tensor's
 
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
 _FORMATS = {str(form).removeprefix("torch."): form for form in (torch.contiguous_format, torch.preserve_format)}
@@ -43,6 +45,11 @@ class Draws:
     stream: str
     lane: int
 
+    @property
+    def blank(self) -> torch.Tensor:
+        """What is drawn, without values."""
+        return torch.empty(self.shape, dtype=self.dtype, device="meta")
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -52,7 +59,7 @@ class Sources:
     draw: Callable[[Draws], torch.Tensor]
 
 
-def run(program: tuple[Any, ...], sources: Sources, device: str = "cpu", limit: int = FLOOR) -> torch.Tensor:
+def run(program: tuple[Any, ...], sources: Sources, device: str = "cpu", limit: int = _FLOOR) -> torch.Tensor:
     """The tensor that `program` computes, on the CPU, or its shape and dtype alone on `device` "meta".
 
     Args:
@@ -67,6 +74,7 @@ def run(program: tuple[Any, ...], sources: Sources, device: str = "cpu", limit: 
     _check_form(program)
     last_use = _last_uses(program)
     results: dict[int, Any] = {}
+    held = Held(limit)
     with torch.no_grad():
         for number, line in enumerate(program):
             try:
@@ -76,9 +84,15 @@ def run(program: tuple[Any, ...], sources: Sources, device: str = "cpu", limit: 
             except Exception as error:
                 raise PlanError(f"line {number} of the program, {line[0]!r}, fails: {error}") from error
             _check_size(number, line, results[number], limit)
+            held.take(number, results[number])
             for spent in last_use.get(number, ()):
-                del results[spent]
+                held.give_back(results.pop(spent))
     return _tensor(results[len(program) - 1])
+
+
+def limit_for(shape: tuple[int, ...]) -> int:
+    """Elements that a result may have in a program that computes a tensor of this shape."""
+    return max(_FLOOR, _FACTOR * prod(shape))
 
 
 def names_read(program: tuple[Any, ...]) -> tuple[str, ...]:
@@ -90,7 +104,7 @@ def _check_form(program: tuple[Any, ...]) -> None:
     if not 0 < len(program) <= MAX_LINES:
         raise PlanError(f"a program has from 1 to {MAX_LINES} lines, this one has {len(program)}")
     for number, line in enumerate(program):
-        if not isinstance(line, tuple) or len(line) != 3 or not isinstance(line[1], tuple):
+        if not isinstance(line, tuple) or list(map(type, line)) != [str, tuple, tuple]:  # pyright: ignore[reportUnknownArgumentType]
             raise PlanError(f"line {number} of the program is not [operator, arguments, keyword arguments]")
 
 
@@ -104,7 +118,7 @@ def _check_size(number: int, line: tuple[Any, ...], result: Any, limit: int) -> 
 
 def _last_uses(program: tuple[Any, ...]) -> dict[int, list[int]]:
     """For each line, the earlier results that nothing after it needs."""
-    last = {used: number for number, line in enumerate(program) for used in _references((line[1], line[2]))}
+    last = {used: number for number, line in enumerate(program) for used in _references(line[1:]) if used < number}
     spent: dict[int, list[int]] = {}
     for used, number in last.items():
         spent.setdefault(number, []).append(used)
@@ -114,8 +128,11 @@ def _last_uses(program: tuple[Any, ...]) -> dict[int, list[int]]:
 def _references(value: Any) -> set[int]:
     if not isinstance(value, tuple):
         return set()
-    if value and value[0] == "$":
-        return {value[1]}
+    match value:
+        case ("$", int(line), *_) if line >= 0:
+            return {line}
+        case _:
+            pass
     return {used for item in value for used in _references(item)}
 
 
@@ -127,7 +144,7 @@ def _run_line(line: tuple[Any, ...], results: dict[int, Any], sources: Sources, 
         case "data":
             return _data(*arguments).to(device)
         case "draw":
-            return _drawn(arguments, sources, device, limit)
+            return _drawn(arguments, sources, limit)
         case _:
             found = operator(name)
     given = [_decoded(argument, results) for argument in arguments]
@@ -136,8 +153,10 @@ def _run_line(line: tuple[Any, ...], results: dict[int, Any], sources: Sources, 
         named["device"] = device
     if name.startswith("as_strided"):
         _check_inside(*given[:4])
-    if device != "meta":
-        _check_factory(line, found, given, named, limit)
+    _check_pieces(name, given)
+    if device == "meta":
+        return META.get(name, found)(*given, **named)
+    _check_factory(line, found, given, named, limit)
     return found(*given, **named)
 
 
@@ -150,18 +169,27 @@ def _check_inside(base: torch.Tensor, size: list[int], stride: list[int], offset
         raise PlanError(f"the program views elements {first} to {last} of memory that has {held}")
 
 
+def _check_pieces(name: str, given: list[Any]) -> None:
+    """Refuse to take a tensor apart into more pieces than a program has lines."""
+    base = name.partition(".")[0]
+    if base in ("split", "chunk", "unbind"):
+        most = max(given[0].shape, default=1)
+        size = given[1] if base == "split" and isinstance(given[1], int) else 1
+        if most > MAX_LINES * max(size, 1):
+            raise PlanError(f"{name!r} takes a tensor apart into up to {most} pieces; allowed are {MAX_LINES}")
+
+
 def _check_factory(line: tuple[Any, ...], found: Any, given: list[Any], named: dict[str, Any], limit: int) -> None:
     """Refuse a result beyond the limit before its memory is taken."""
     if takes_device(found):
         _check_size(-1, line, found(*given, **(named | {"device": "meta"})), limit)
 
 
-def _drawn(arguments: tuple[Any, ...], sources: Sources, device: str, limit: int) -> torch.Tensor:
+def _drawn(arguments: tuple[Any, ...], sources: Sources, limit: int) -> torch.Tensor:
     law, shape, dtype, stream, lane = arguments
     draws = Draws(Initializer.from_dict(dict(law)), tuple(shape), _dtype(dtype), stream, lane)
-    blank = torch.empty(draws.shape, dtype=draws.dtype, device="meta")
-    _check_size(-1, ("draw",), blank, limit)
-    return blank if device == "meta" else sources.draw(draws)
+    _check_size(-1, ("draw",), draws.blank, limit)
+    return sources.draw(draws)
 
 
 def _data(dtype: str, shape: tuple[int, ...], text: str) -> torch.Tensor:

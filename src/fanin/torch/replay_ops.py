@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -80,3 +81,11 @@ def takes_device(op: Any) -> bool:
     """Whether the operator must be told where to make its result."""
     names = {argument.name for argument in op._schema.arguments}
     return "device" in names and "self" not in names
+
+
+def _geqrf(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.empty_like(matrix), matrix.new_empty((*matrix.shape[:-2], min(matrix.shape[-2:])))
+
+
+META: Mapping[str, Callable[..., Any]] = {"geqrf.default": _geqrf}
+"""Shapes of the results of operators for which torch does not know them on the meta device."""

@@ -101,6 +101,13 @@ def storage_id(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
 
 
+def share_hooks(old: torch.Tensor, new: torch.Tensor) -> None:
+    """Give `new` the gradient hooks of `old`; the handles that remove them act on both."""
+    for kind in ("_backward_hooks", "_post_accumulate_grad_hooks"):
+        if getattr(old, kind) is not None:
+            setattr(new, kind, getattr(old, kind))
+
+
 def _shaped(name: str, tensor: torch.Tensor) -> torch.Tensor:
     if isinstance(tensor, UninitializedTensorMixin):
         raise PlanError(f"{name!r} is a lazy tensor without a shape yet: run the model once on a batch, then plan it")

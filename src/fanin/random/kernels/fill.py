@@ -75,7 +75,10 @@ def _digest() -> str:
     return blake2b(b"".join(texts), digest_size=16).hexdigest()
 
 
-fill = _compile_fill(_digest())
+SOURCES = _digest()
+"""What the machine code of these kernels is made from."""
+
+fill = _compile_fill(SOURCES)
 """fill(out, law, stream, runs, first, last) writes positions first … last−1 of the flat array `out`.
 
 The first number of a law has the dtype the law computes in.

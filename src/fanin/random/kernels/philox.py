@@ -8,6 +8,7 @@ import numpy as np
 from numba import uint32
 
 from fanin.random.kernels.decorators import Wide, Word, inlined
+from fanin.random.stream import Stream
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -22,6 +23,11 @@ class Counters(NamedTuple):
     key0: np.uint64
     key1: np.uint64
     lane: np.uint64
+
+
+def counters_of(stream: Stream) -> Counters:
+    """The stream as the kernels take it."""
+    return Counters(np.uint64(stream.key % 2**32), np.uint64(stream.key >> 32), np.uint64(stream.lane))
 
 
 @inlined

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from fanin.torch.tensors import storage_id
+from fanin.torch.tensors import share_hooks, storage_id
 
 _OWN = frozenset(vars(nn.Module()))
 _DEPTH = 8  # how deep lists and dicts in attributes are searched
@@ -94,6 +94,7 @@ def _dressed(data: torch.Tensor, fake: FakeTensor) -> torch.Tensor:
     if not isinstance(fake, nn.Parameter) and fake.requires_grad:
         tensor.requires_grad_()
     vars(tensor).update({key: value for key, value in vars(fake).items() if key not in _machinery()})
+    share_hooks(fake, tensor)
     return tensor
 
 

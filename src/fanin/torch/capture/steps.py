@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import torch
 
+from fanin.errors import PlanError
 from fanin.steps import Action, Draw, Keep, Replay, Step, Unknown
 from fanin.torch.capture.laws import law_of
 from fanin.torch.capture.mode import Recorder
 from fanin.torch.capture.programs import NotReplayableError, Stand, Writer, unwritten
 from fanin.torch.capture.records import Given, Made, State, View, Written, covers, draws, history
+from fanin.torch.replay import Sources, limit_for, run
 from fanin.torch.tensors import StoredTensor
 
 _LANES = 64  # lanes of a stream below this one belong to initializers
@@ -103,7 +106,7 @@ class Accounts:
         if account.view is None:
             return Keep(), ""
         try:
-            return Replay(Writer(self._stands(account)).program(account.view)), ""
+            return Replay(self._program(account, account.view)), ""
         except NotReplayableError as error:
             reason = str(error)
         try:
@@ -111,6 +114,17 @@ class Accounts:
         except NotReplayableError:
             return Unknown(), reason
         return Keep(), f"{reason}; the captured model holds the values"
+
+    def _program(self, account: Account, view: View) -> tuple[Any, ...]:
+        """The program that computes a tensor, tried without memory, as materialize will."""
+        program = Writer(self._stands(account)).program(view)
+        stored = {other.stored.name: other.stored.tensor for other in self.accounts}
+        sources = Sources(lambda name: _blank(stored[name]), lambda draws: draws.blank)
+        try:
+            run(program, sources, "meta", limit_for(view.geometry.shape))
+        except PlanError as error:
+            raise NotReplayableError(str(error)) from error
+        return program
 
     def _owns(self, account: Account) -> bool:
         """Whether this tensor is, as it stands, one whole random draw: then others are computed from it."""
@@ -133,6 +147,10 @@ class Accounts:
                 number = sorted(group[0].chances).index(order) if shared else lane
                 stands[order] = Stand(stream=shared, lane=_LANES + number)
         return stands
+
+
+def _blank(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
 
 def origin(view: View) -> View:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,20 +11,18 @@ import torch
 from torch import nn
 
 from fanin.errors import FaninError, PlanError
-from fanin.initializers import Constant, Initializer
-from fanin.initializers.blocks import Blocks
 from fanin.plans import Plan
-from fanin.random import Region, Stream
+from fanin.random import Stream
 from fanin.steps import Copy, Draw, Keep, Replay, Step, Unknown
 from fanin.torch.capture.geometry import Geometry
 from fanin.torch.file_tensors import to_torch
-from fanin.torch.fill import fill, is_wrapper
-from fanin.torch.replay import DTYPES, FLOOR, Sources, names_read, run
+from fanin.torch.fill import is_wrapper
+from fanin.torch.materialize.laws import check_draw, check_law
+from fanin.torch.replay import DTYPES, Sources, limit_for, names_read, run
 from fanin.torch.tensors import StoredTensor, storage_id, stored_tensors
 from fanin.weights import read_weights
 
 _LISTED = 5
-_FACTOR = 64  # elements that a program's results may have for each of the tensor's
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +158,7 @@ def _task(step: Step, item: StoredTensor, steps: Mapping[str, Step]) -> Task:
 def _by_action(step: Step, item: StoredTensor, steps: Mapping[str, Step]) -> Task:
     match step.action:
         case Draw(law):
-            _check_law(law, item.tensor)
+            check_law(law, item.tensor)
             return Task(step, item)
         case Replay(program):
             return Task(step, item, after=_check_program(step, program, steps))
@@ -172,35 +170,6 @@ def _by_action(step: Step, item: StoredTensor, steps: Mapping[str, Step]) -> Tas
             return Task(step, item)
 
 
-def _check_law(law: Initializer, tensor: torch.Tensor) -> None:
-    shape = tuple(tensor.shape)
-    law.moments(shape)
-    for start, size, part in law.parts if isinstance(law, Blocks) else ():
-        Region(shape, start, size)
-        part.moments(size)
-    if not tensor.is_floating_point() and not isinstance(law, Constant):
-        raise PlanError(f"{law.describe()} cannot be drawn in dtype {tensor.dtype}: only constants fit it")
-    if not isinstance(law, Constant) and Geometry.of(tensor).repeats and not tensor.is_meta:
-        raise PlanError(f"{law.describe()} cannot be drawn into an expanded tensor: only constants fit it")
-    for constant in _constants(law):
-        _check_constant(constant, tensor.dtype)
-
-
-def _constants(law: Initializer) -> Iterator[Constant]:
-    if isinstance(law, Constant):
-        yield law
-    elif isinstance(law, Blocks):
-        for part in (law.base, *(part for _, _, part in law.parts)):
-            yield from _constants(part)
-
-
-def _check_constant(law: Constant, dtype: torch.dtype) -> None:
-    try:
-        fill(torch.empty(1, dtype=dtype), law, Stream(0))
-    except RuntimeError as error:
-        raise PlanError(f"{law.describe()} does not fit dtype {dtype}: {error}") from None
-
-
 def _check_program(step: Step, program: tuple[Any, ...], steps: Mapping[str, Step]) -> tuple[str, ...]:
     """Run the program without memory; the names that it reads."""
 
@@ -209,22 +178,10 @@ def _check_program(step: Step, program: tuple[Any, ...], steps: Mapping[str, Ste
             raise PlanError(f"its program reads {name!r}, which the plan does not have")
         return torch.empty(steps[name].shape, dtype=DTYPES[steps[name].dtype], device="meta")
 
-    shape = tuple(run(program, Sources(blank, _no_values), "meta", limit_of(step)).shape)
+    shape = tuple(run(program, Sources(blank, check_draw), "meta", limit_for(step.shape)).shape)
     if shape != step.shape:
         raise PlanError(f"its program computes shape {shape}, but the tensor has {step.shape}")
     return names_read(program)
-
-
-def limit_of(step: Step) -> int:
-    """Elements that a result of the step's program may have."""
-    numel = 1
-    for extent in step.shape:
-        numel *= extent
-    return max(FLOOR, _FACTOR * numel)
-
-
-def _no_values(draws: Any) -> torch.Tensor:
-    raise PlanError(f"{draws} is not drawn while the plan is checked")
 
 
 def _from_file(step: Step, source: str, key: str) -> torch.Tensor:

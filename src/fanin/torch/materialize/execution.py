@@ -30,9 +30,9 @@ def materialize(
     A value depends on (seed, the step's name, its index) alone: not on the device, the number of threads, the order
     of modules or what else is in the model; so a meta model, the captured one and a real one get the same bits.
     Everything is checked before the first write, so that an error leaves the model as it was; afterwards each tensor is
-    proven to have been written exactly once. Parameters stay the objects they are where Python allows it
-    (a tensor with weak references is replaced); ties, `requires_grad`, gradients, version counters, hooks and the
-    training mode are kept.
+    proven to have been written exactly once. Parameters stay the objects they are (only a meta tensor that an
+    autograd graph holds is replaced by one like it); ties, `requires_grad`, gradients, version counters, hooks, weak
+    references and the training mode are kept.
 
     Args:
         model: real, on the meta device, or captured. Real tensors are written where they are.

@@ -12,7 +12,7 @@ from torch import nn
 from fanin.torch.capture.geometry import Geometry
 from fanin.torch.materialize.checks import Task
 from fanin.torch.materialize.pages import prefer_huge_pages
-from fanin.torch.tensors import identity, registrations
+from fanin.torch.tensors import identity, registrations, share_hooks
 
 Memory = Mapping[str, torch.Tensor]
 """Where the values of each step go, by the step's name: new memory, or the model's own."""
@@ -66,15 +66,23 @@ def install(tasks_model: nn.Module, tasks: Sequence[Task], memory: Memory) -> No
 
 
 def _installed(old: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
-    """`old` itself with the memory `data`, or, if something refers to it weakly, a new tensor like it."""
+    """`old` itself with the memory `data`, or, if something inside autograd holds it, a new tensor like it."""
     new = _like(old, data)
-    if weakref.getweakrefs(old):
-        return new
     try:
-        torch.utils.swap_tensors(old, new)
-    except RuntimeError:  # something inside autograd holds it
+        _swap(old, new)
+    except RuntimeError:
         return new
     return old
+
+
+def _swap(old: torch.Tensor, new: torch.Tensor) -> None:
+    if not weakref.getweakrefs(old):
+        torch.utils.swap_tensors(old, new)
+    elif old._use_count() == 1:  # pyright: ignore
+        # swap_tensors refuses, as weak references would not move; here they are to stay with `old`.
+        torch._C._swap_tensor_impl(old, new)  # pyright: ignore
+    else:
+        raise RuntimeError("something inside autograd holds the tensor")
 
 
 def _like(old: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
@@ -85,6 +93,7 @@ def _like(old: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
     else:
         new.requires_grad_(old.requires_grad)
     vars(new).update(vars(old))
+    share_hooks(old, new)
     return new
 
 

@@ -14,9 +14,11 @@ from fanin.errors import FaninError
 from fanin.random import Stream, default_threads
 from fanin.steps import Copy, Draw, Replay
 from fanin.torch.fill import fill
-from fanin.torch.materialize.checks import Task, limit_of
+from fanin.torch.materialize.checks import Task
 from fanin.torch.materialize.memory import Memory
-from fanin.torch.replay import Draws, Sources, run
+from fanin.torch.replay import Draws, Sources, limit_for, run
+
+Read = Callable[[str], torch.Tensor]
 
 _SPLIT = 1 << 18  # elements from which a tensor may be worth splitting between threads
 
@@ -29,15 +31,22 @@ class Writes:
     memory: Memory
     seed: int
     progress: Callable[[int, int], None] | None = None
+    _named: dict[str, Task] = field(init=False)
     _ready: dict[str, torch.Tensor] = field(default_factory=dict)
     _written: Counter[str] = field(default_factory=Counter)
     _times: Counter[str] = field(default_factory=Counter)
+    _done: int = 0
+    _due: int = field(init=False)
     _lock: Lock = field(default_factory=Lock)
 
+    def __post_init__(self) -> None:
+        self._named = {task.step.name: task for task in self.tasks}
+        self._due = sum(task.stored.tensor.numel() for task in self.tasks if task.writes)
+
     def run(self) -> None:
-        """Do all tasks, each after those it reads from; programs that read none come first, as they may fail."""
+        """Do all tasks, each after those it reads from; programs come first, as their values may make them fail."""
         for task in self.tasks:
-            if isinstance(task.step.action, Replay) and not task.after:
+            if isinstance(task.step.action, Replay) and not _is_copy(task.step.action):
                 self._ready[task.step.name] = self._replayed(task, task.step.action.program)
         threads = default_threads()
         for wave in self._waves():
@@ -98,28 +107,37 @@ class Writes:
         target = self.memory[task.step.name]
         # Modes are a thread's own, and an inference tensor takes writes in inference mode only.
         with torch.inference_mode(target.is_inference()), torch.no_grad():
-            self._fill(task, target, threads)
+            self._fill(task, target, threads, self.memory.__getitem__)
+        self._ready.pop(task.step.name, None)
         with self._lock:
             self._times[task.step.name] += 1
             self._written[task.step.name] += target.numel()
+            self._done += target.numel()
 
-    def _fill(self, task: Task, target: torch.Tensor, threads: int | None) -> None:
+    def _fill(self, task: Task, target: torch.Tensor, threads: int | None, read: Read) -> None:
         match task.step.action:
             case Draw(law):
                 fill(_distinct(target), law, Stream.named(self.seed, task.step.name), threads=threads)
-            case Replay(program):
-                ready = self._ready.pop(task.step.name, None)
-                _assign(target, self._replayed(task, program) if ready is None else ready)
+            case Replay():
+                ready = self._ready.get(task.step.name)
+                _assign(target, read(task.after[0]) if ready is None else ready)
             case Copy() if task.source is not None:
                 _assign(target, task.source)
             case _:
                 raise FaninError(f"{task.step.name!r} is a step that writes nothing, yet it was to be written")
 
     def _replayed(self, task: Task, program: tuple[object, ...]) -> torch.Tensor:
-        if len(task.after) == 1 and [line[0] for line in program] == ["tensor", "alias.default"]:  # pyright: ignore[reportIndexIssue]
-            return self.memory[task.after[0]]
-        sources = Sources(lambda name: self.memory[name].cpu(), lambda draws: self._drawn(task, draws))
-        return run(program, sources, limit=limit_of(task.step))
+        sources = Sources(self._foretold, lambda draws: self._drawn(task, draws))
+        return run(program, sources, limit=limit_for(task.step.shape))
+
+    def _foretold(self, name: str) -> torch.Tensor:
+        """The values that a tensor is going to have, laid out as it is, before it is written."""
+        task, target = self._named[name], self.memory[name]
+        if not task.writes:
+            return target.cpu()
+        values = torch.empty_strided(target.shape, target.stride(), dtype=target.dtype, device="cpu")
+        self._fill(task, values, None, self._foretold)
+        return values
 
     def _drawn(self, task: Task, draws: Draws) -> torch.Tensor:
         values = torch.empty(draws.shape, dtype=draws.dtype, device="cpu")
@@ -129,8 +147,12 @@ class Writes:
 
     def _report(self) -> None:
         if self.progress is not None:
-            due = sum(task.stored.tensor.numel() for task in self.tasks if task.writes)
-            self.progress(sum(self._written.values()), due)
+            self.progress(self._done, self._due)
+
+
+def _is_copy(action: Replay) -> bool:
+    """Whether the program copies another tensor as it is, which cannot fail."""
+    return [line[0] for line in action.program] == ["tensor", "alias.default"]
 
 
 def _is_split(task: Task, share: int) -> bool:

@@ -42,6 +42,11 @@ def require_usable(model: nn.Module, inputs: Any) -> None:
                 f"parameter {name!r} is on the meta device and holds no values to check: "
                 "give it some first, e.g. fanin.initialize(model, recipe='he')"
             )
+        if parameter.is_complex():
+            raise DataError(
+                f"parameter {name!r} is {str(parameter.dtype).removeprefix('torch.')}: only signals of real numbers "
+                "can be checked; fanin.plan and fanin.count take such a model"
+            )
     if not parameters:
         raise DataError(f"the model {type(model).__name__} has no parameters: there is nothing to check")
     if not any(parameter.requires_grad for parameter in parameters.values()):

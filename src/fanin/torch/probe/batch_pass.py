@@ -15,44 +15,10 @@ from fanin.torch.probe.batch import Loss, arguments, require_usable, scalar, ten
 from fanin.torch.probe.guard import untouched
 from fanin.torch.probe.handlers import HANDLERS
 from fanin.torch.probe.laws import Laws
-from fanin.torch.probe.layers import Layers, Row
+from fanin.torch.probe.layers import LayerProbe, Layers
 from fanin.torch.probe.moments import Moments, Twins, moments, twins, varying
 from fanin.torch.probe.signal import sweep
 from fanin.torch.probe.tape import Tape, WeightUse
-
-
-@dataclass(frozen=True, slots=True)
-class LayerProbe:
-    """One call of one layer.
-
-    Attributes:
-        name: qualified module name; "fc1:relu" for a function applied after it; "act#2" for a second call.
-        kind: "weight", "activation", "norm", "embedding" or "other".
-        type: class of the module, or the function.
-        shape: shape of the output.
-        units: size of the unit dimension; None where it is not known.
-        dead: units that are zero for every sample and position; None where not counted.
-        forward: moments of the output.
-        varying: the part of E[h²] that differs between samples; None for a single sample.
-        expected_forward: E[h²] that theory expects; None where it has no answer.
-        gradient: moments of the loss's gradient with respect to the output; None where none arrives.
-        expected_gradient: E[g²] that theory expects; None where it has no answer.
-        weight: the parameter that the layer multiplies with, and `bias`; None where there is none.
-    """
-
-    name: str
-    kind: str
-    type: str
-    shape: tuple[int, ...]
-    units: int | None
-    dead: int | None
-    forward: Moments
-    varying: float | None
-    expected_forward: float | None
-    gradient: Moments | None
-    expected_gradient: float | None
-    weight: str | None
-    bias: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +70,7 @@ def probe(model: nn.Module, inputs: Any, loss: Loss = None, laws: Laws | None = 
         gradients = _gradients(named, value)
         sweep(tape.records)
         return Probe(
-            tuple(_layer(row) for row in layers.rows),
+            tuple(row.measured() for row in layers.rows),
             {name: _parameter(name, dict(named), gradients, tape) for name, _ in named},
             next((_input(tensor) for tensor in tensors_in(inputs) if tensor.is_floating_point()), None),
             float(value.detach()),
@@ -145,30 +111,17 @@ def _gradients(named: list[tuple[str, nn.Parameter]], value: Tensor) -> dict[str
     trained = [(name, parameter) for name, parameter in named if parameter.requires_grad]
     # torch's stubs do not say that the gradient of an unused parameter is None.
     found: Any = torch.autograd.grad(value, [parameter for _, parameter in trained], allow_unused=True)
-    return {name: gradient for (name, _), gradient in zip(trained, found, strict=True) if gradient is not None}
+    # Lookup tables may give sparse gradients.
+    return {
+        name: gradient.to_dense() if gradient.is_sparse else gradient
+        for (name, _), gradient in zip(trained, found, strict=True)
+        if gradient is not None
+    }
 
 
 def _input(tensor: Tensor) -> tuple[Moments, float | None]:
     seen = moments(tensor)
     return seen, varying(tensor, seen.second)
-
-
-def _layer(row: Row) -> LayerProbe:
-    return LayerProbe(
-        row.name,
-        row.kind,
-        row.type,
-        row.shape,
-        row.units,
-        row.dead,
-        row.forward,
-        row.varying,
-        row.expected_forward,
-        row.gradient,
-        row.expected_gradient,
-        row.weight,
-        row.bias,
-    )
 
 
 def _parameter(

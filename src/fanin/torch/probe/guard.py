@@ -23,7 +23,8 @@ def untouched(model: nn.Module) -> Generator[None]:
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     grads = [(parameter, parameter.grad) for parameter in model.parameters()]
-    values = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    trained = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    rewritten = [(table, table.detach().clone()) for table in _rewritten(model)]
     python, legacy = random.getstate(), np.random.get_state()
     cuda = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     try:
@@ -34,12 +35,18 @@ def untouched(model: nn.Module) -> Generator[None]:
     finally:
         for module, training in modes:
             module.training = training
-        for parameter, flag in values:
+        for parameter, flag in trained:
             parameter.requires_grad_(flag)
         for parameter, grad in grads:
             parameter.grad = grad
         with torch.no_grad():
-            for buffer, saved in buffers:
-                buffer.copy_(saved)
+            for tensor, saved in (*buffers, *rewritten):
+                tensor.copy_(saved)
         random.setstate(python)
         np.random.set_state(legacy)
+
+
+def _rewritten(model: nn.Module) -> list[torch.Tensor]:
+    """Parameters that the forward pass itself changes: lookup tables whose rows it shortens to `max_norm`."""
+    tables = (module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag))
+    return [table.weight for table in tables if table.max_norm is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -96,9 +96,12 @@ def _weight(
 
 def _embedding(tape: Tape, args: Args, kwargs: Kwargs) -> Rule | None:
     """A lookup has no rule, but its weights are drawn here: a tied output matrix is not independent of its inputs."""
-    name = tape.names.get(id(_get(args, kwargs, 1, "weight")))
-    if name is not None:
-        tape.draw(name)
+    # F.embedding takes (ids, table); torch.embedding and F.embedding_bag may take (table, ids).
+    for tensor in tensors_in((args, kwargs)):
+        name = tape.names.get(id(tensor))
+        if name is not None:
+            tape.draw(name)
+            tape.moments(name, tensor)  # before `max_norm` rewrites its rows
     return None
 
 
@@ -243,30 +246,39 @@ def _dropout(tape: Tape, args: Args, kwargs: Kwargs) -> Rule | None:
     return None if node is None else rules.dropout(node, float(rate) if training else 0.0)
 
 
-def _affine(tape: Tape, weight: Any, bias: Any) -> tuple[float, tuple[float, float]]:
-    """E[γ²] and (E[β], E[β²]) of a normalisation."""
-    scale = 1.0 if weight is None else moments(weight).second
-    return scale, bias_moments("", bias, {})
+def _scale_moments(weight: Any) -> tuple[float, float]:
+    """(E[γ], E[γ²]) of a normalisation."""
+    if weight is None:
+        return 1.0, 1.0
+    seen = moments(weight)
+    return seen.mean, seen.second
 
 
 def _layer_norm(tape: Tape, args: Args, kwargs: Kwargs) -> Rule | None:
     x, shape = _get(args, kwargs, 0, "input"), _get(args, kwargs, 1, "normalized_shape")
-    weight, bias = _get(args, kwargs, 2, "weight"), _get(args, kwargs, 3, "bias")
-    signal = tape.signal(x, -1) if len(shape) == 1 else None
+    signal = _over_units(tape, x, shape)
     if signal is None:
         return None
+    scale = _scale_moments(_get(args, kwargs, 2, "weight"))
+    shift = bias_moments("", _get(args, kwargs, 3, "bias"), {})
     eps = float(_get(args, kwargs, 4, "eps", 1e-5))
-    return rules.layer_norm(tape.node(x), signal, shape[0], *_affine(tape, weight, bias), eps, centre=True)
+    return rules.layer_norm(tape.node(x), signal, shape[0], scale, shift, eps)
 
 
 def _rms_norm(tape: Tape, args: Args, kwargs: Kwargs) -> Rule | None:
     x, shape = _get(args, kwargs, 0, "input"), _get(args, kwargs, 1, "normalized_shape")
-    signal = tape.signal(x, -1) if len(shape) == 1 else None
+    signal = _over_units(tape, x, shape)
     if signal is None:
         return None
-    scale, shift = _affine(tape, _get(args, kwargs, 2, "weight"), None)
-    eps = _get(args, kwargs, 3, "eps") or torch.finfo(x.dtype).eps
-    return rules.layer_norm(tape.node(x), signal, shape[0], scale, shift, float(eps), centre=False)
+    eps = float(_get(args, kwargs, 3, "eps") or torch.finfo(x.dtype).eps)
+    return rules.rms_norm(tape.node(x), signal, shape[0], _scale_moments(_get(args, kwargs, 2, "weight")), eps)
+
+
+def _over_units(tape: Tape, x: Tensor, normalized: Sequence[int]) -> Signal | None:
+    """The signal of `x`, where its last dimension indexes the units and is the one that is normalised."""
+    node = tape.node(x)
+    units_last = node is None or node.channel is None or node.channel % x.ndim == x.ndim - 1
+    return tape.signal(x, -1) if len(normalized) == 1 and units_last else None
 
 
 def _batch_norm(tape: Tape, args: Args, kwargs: Kwargs) -> Rule | None:
@@ -274,8 +286,9 @@ def _batch_norm(tape: Tape, args: Args, kwargs: Kwargs) -> Rule | None:
     signal = tape.signal(x, 1) if training else None
     if signal is None:
         return None
-    affine = _affine(tape, _get(args, kwargs, 3, "weight"), _get(args, kwargs, 4, "bias"))
-    return rules.batch_norm(signal, *affine, float(_get(args, kwargs, 7, "eps", 1e-5)))
+    scale = _scale_moments(_get(args, kwargs, 3, "weight"))
+    shift = bias_moments("", _get(args, kwargs, 4, "bias"), {})
+    return rules.batch_norm(signal, scale, shift, float(_get(args, kwargs, 7, "eps", 1e-5)))
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -293,6 +306,7 @@ HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys(("div", "__truediv__", "true_divide"), _product(invert=True)),
     **dict.fromkeys(("add", "__add__", "__radd__", "add_", "__iadd__"), _added),
     "embedding": _embedding,
+    "embedding_bag": _embedding,
     "dropout": _dropout,
     "layer_norm": _layer_norm,
     "rms_norm": _rms_norm,

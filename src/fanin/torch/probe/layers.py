@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
 from typing import Any
@@ -22,9 +22,24 @@ _SILENT = (nn.Identity, nn.Flatten, nn.Unflatten, nn.modules.dropout._DropoutNd)
 _COMPOSED = "transformers.activations"
 
 
-@dataclass(eq=False, slots=True)
-class Row:
-    """One call of one layer, as it is being measured."""
+@dataclass(frozen=True, slots=True)
+class LayerProbe:
+    """One call of one layer.
+
+    Attributes:
+        name: qualified module name; "fc1:relu" for a function applied after it; "act#2" for a second call.
+        kind: "weight", "activation", "norm", "embedding" or "other".
+        type: class of the module, or the function.
+        shape: shape of the output.
+        units: size of the unit dimension; None where it is not known.
+        dead: units that are zero for every sample and position; None where not counted.
+        forward: moments of the output.
+        varying: the part of E[h²] that differs between samples; None for a single sample.
+        expected_forward: E[h²] that theory expects; None where it has no answer.
+        gradient: moments of the loss's gradient with respect to the output; None where none arrives.
+        expected_gradient: E[g²] that theory expects; None where it has no answer.
+        weight: the parameter that the layer multiplies with, and `bias`; None where there is none.
+    """
 
     name: str
     kind: str
@@ -34,19 +49,36 @@ class Row:
     dead: int | None
     forward: Moments
     varying: float | None
-    node: Node | None
     weight: str | None
     bias: str | None
+    expected_forward: float | None = None
+    gradient: Moments | None = None
+    expected_gradient: float | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Row:
+    """One call of one layer, as it is being measured: the forward half, the node of its output, the gradient."""
+
+    forward_pass: LayerProbe
+    node: Node | None
     gradient: Moments | None = None
 
-    @property
-    def expected_forward(self) -> float | None:
+    def measured(self) -> LayerProbe:
+        """Both halves, with what theory expects beside them."""
+        return replace(
+            self.forward_pass,
+            expected_forward=self._expected_forward(),
+            gradient=self.gradient,
+            expected_gradient=self._expected_gradient(),
+        )
+
+    def _expected_forward(self) -> float | None:
         """E[h²] of the signal, averaged over samples and positions."""
         signal = None if self.node is None else self.node.signal
         return None if signal is None else _finite(signal.second)
 
-    @property
-    def expected_gradient(self) -> float | None:
+    def _expected_gradient(self) -> float | None:
         """E[g²] that the backward sweep brought, averaged; None at boundaries, where it was measured."""
         if self.node is None or self.node.boundary or self.node.expected is None or self.gradient is None:
             return None
@@ -109,7 +141,7 @@ class Layers:
         inside = self._tape.stack[-1]
         if name not in ACTIVATIONS or inside in self._watched:
             return
-        before = self.rows[-1].name.partition(":")[0].partition("#")[0] if self.rows else inside
+        before = self.rows[-1].forward_pass.name.partition(":")[0].partition("#")[0] if self.rows else inside
         self._add(f"{before}:{name.rstrip('_')}", "activation", name.rstrip("_"), out)
 
     def _add(self, name: str, kind: str, type_: str, out: Tensor) -> None:
@@ -119,7 +151,7 @@ class Layers:
         channel = _channel(node, out)
         use = next((use for use in reversed(self._tape.uses) if use.module == name), None)
         forward = moments(out)
-        row = Row(
+        layer = LayerProbe(
             label,
             kind,
             type_,
@@ -128,10 +160,10 @@ class Layers:
             dead_units(out, channel) if kind == "activation" and channel is not None and forward.zeros else None,
             forward,
             varying(out, forward.second),
-            node,
             use.weight if use else None,
             use.bias if use else None,
         )
+        row = Row(layer, node)
         self.rows.append(row)
         if out.requires_grad:
             self.handles.append(out.register_hook(partial(_receive, row)))

@@ -4,6 +4,7 @@
     nonlinearity  q′ = E[f(√q z)²],  z ~ N(0, 1)            E[g²] = E[f′(√q z)²]·E[g′²]
     sum           q′ = q₁ + q₂ + 2·m₁·m₂                    E[g²] = E[g′²]
     layer norm    q′ = E[γ²]·v/(v + ε) + E[β²]              E[g²] = E[γ²]/(v + ε)·(1 − 2/n)·E[g′²]
+    RMS norm      q′ = E[γ²]·q/(q + ε)                      E[g²] = E[γ²]/(q + ε)·(1 − 1/n)·E[g′²]
 
 Source: Poole et al. 2016 (arXiv:1606.05340), Schoenholz et al. 2017 (arXiv:1611.01232), Xiao et al. 2018
 (arXiv:1806.05393); He et al. 2015 (arXiv:1502.01852) is the ReLU case.
@@ -20,6 +21,7 @@ from torch import Tensor
 from fanin.torch.probe.laws import Taps
 from fanin.torch.probe.quadrature import Pointwise, gaussian_pass
 from fanin.torch.probe.signal import Node, Pull, Rule, Signal, over
+from fanin.torch.tensors import storage_id
 
 Spread = Callable[[Tensor, Tensor], Tensor]
 Gradients = Sequence[Tensor | None]
@@ -114,29 +116,45 @@ def _independent(fresh: Signal, other: Signal) -> bool:
 
 
 def layer_norm(
-    node: Node | None, signal: Signal, size: int, scale: float, shift: tuple[float, float], eps: float, centre: bool
+    node: Node | None,
+    signal: Signal,
+    size: int,
+    scale: tuple[float, float],
+    shift: tuple[float, float],
+    eps: float,
 ) -> Rule:
-    """Layer (`centre`) or RMS normalisation over the last dimension; `scale` is E[γ²], `shift` is (E[β], E[β²])."""
+    """Layer normalisation over the last dimension; `scale` is (E[γ], E[γ²]), `shift` is (E[β], E[β²])."""
     mean, second = over(signal.mean, -1), over(signal.second, -1)
-    variance = (second - mean**2).clamp_min(0) if centre else second
+    variance = (second - mean**2).clamp_min(0)
     share = 1 / (variance + eps)
-    mean = torch.full_like(second, shift[0])
-    out = Signal(mean, scale * variance * share + shift[1], signal.gaussian, ancestors=signal.ancestors)
-    lost = (2 if centre else 1) / size
+    out = replace(
+        signal,
+        mean=torch.full_like(second, shift[0]),
+        second=scale[1] * variance * share + shift[1],
+        fresh=None,
+    )
+    return Rule((node,), (out,), _normalised(scale[1] * (1 - 2 / size) * share), -1, "norm")
 
-    def pull(gradients: Gradients) -> Gradients:
-        return [None if gradients[0] is None else over(gradients[0], -1) * (scale * (1 - lost)) * share]
 
-    return Rule((node,), (out,), pull, -1, "norm")
+def rms_norm(node: Node | None, signal: Signal, size: int, scale: tuple[float, float], eps: float) -> Rule:
+    """Root-mean-square normalisation over the last dimension, which keeps the mean; `scale` is (E[γ], E[γ²])."""
+    mean, second = over(signal.mean, -1), over(signal.second, -1)
+    share = 1 / (second + eps)
+    out = replace(signal, mean=scale[0] * mean * share.sqrt(), second=scale[1] * second * share, fresh=None)
+    return Rule((node,), (out,), _normalised(scale[1] * (1 - 1 / size) * share), -1, "norm")
 
 
-def batch_norm(signal: Signal, scale: float, shift: tuple[float, float], eps: float) -> Rule:
+def _normalised(factor: Tensor) -> Pull:
+    return lambda gradients: [None if gradients[0] is None else over(gradients[0], -1) * factor]
+
+
+def batch_norm(signal: Signal, scale: tuple[float, float], shift: tuple[float, float], eps: float) -> Rule:
     """Batch normalisation by the batch's own statistics.
 
     Its backward pass removes what the samples' gradients have in common, which depends on the data: not predicted.
     """
     variance = (signal.second.mean() - signal.mean.mean() ** 2).clamp_min(0)
-    second = scale * variance / (variance + eps) + shift[1]
+    second = scale[1] * variance / (variance + eps) + shift[1]
     out = Signal(
         torch.full_like(signal.mean, shift[0]), second.expand_as(signal.second), signal.gaussian, None, signal.ancestors
     )
@@ -157,7 +175,22 @@ def moved(node: Node, shape: torch.Size, function: Callable[[Tensor], Tensor | S
     def pull(gradients: Gradients) -> Gradients:
         return [_moved_back(function, shape, gradients, signal.second)]
 
-    return Rule((node,), outs, pull, None, "")
+    return Rule((node,), outs, pull, _moved_channel(function, shape, node.channel), "")
+
+
+def _moved_channel(
+    function: Callable[[Tensor], Tensor | Sequence[Tensor]], shape: torch.Size, channel: int | None
+) -> int | None:
+    """Where the dimension of the units goes: followed by its stride; None where it is merged with others."""
+    if channel is None or shape[channel] == 1:
+        return None
+    strides = [0] * len(shape)
+    strides[channel] = 1
+    units = torch.empty(shape[channel], device="meta").as_strided(shape, strides)
+    out = _many(function(units))[0]
+    places = [d for d, stride in enumerate(out.stride()) if stride and out.shape[d] > 1]
+    shares = storage_id(out) == storage_id(units)
+    return places[0] if shares and len(places) == 1 else None
 
 
 def _many(value: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import warnings
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from fanin.errors import TraceError
 from fanin.graph.records import Graph, Use
@@ -23,6 +19,7 @@ from fanin.torch.trace.modules import uses_by_type
 from fanin.torch.trace.origins import Origins
 from fanin.torch.trace.recording import Call, Recorder, WholeOperations, follow_modules
 from fanin.torch.trace.twin import weightless_twin
+from fanin.torch.trace.undisturbed import arguments, switch_cache_off, undisturbed
 from fanin.torch.trace.uses import CONTRACTIONS, Uses
 
 
@@ -89,12 +86,11 @@ class _Pass:
         return self._recorder.calls
 
     def run(self, inputs: Any) -> None:
-        args, kwargs = _arguments(inputs)
-        args, kwargs = tree_map(_without_values, (args, kwargs))
+        args, kwargs = arguments(inputs)
         self._origins.mark_data([leaf for leaf in tree_leaves((args, kwargs)) if _is_meta(leaf)])
-        _switch_cache_off(getattr(self._twin, "config", None))
+        switch_cache_off(self._twin)
         try:
-            with _quiet(), torch.no_grad(), self._recorder, WholeOperations(self._recorder):
+            with undisturbed(), torch.no_grad(), self._recorder, WholeOperations(self._recorder):
                 self._twin(*args, **kwargs)
         except Exception as error:
             raise TraceError(self._failure(error)) from error
@@ -146,39 +142,5 @@ def _with_fallback(model: nn.Module, uses: tuple[Use, ...], notes: tuple[str, ..
     return Graph(uses + by_type, unreached, notes)
 
 
-def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    return (tuple(inputs), {}) if isinstance(inputs, tuple | list) else ((inputs,), {})
-
-
-def _without_values(leaf: Any) -> Any:
-    """Signals lose their values; indices and masks keep theirs, in a copy, since code may branch on them."""
-    if not isinstance(leaf, torch.Tensor) or leaf.is_meta:
-        return leaf
-    if leaf.is_floating_point() or leaf.is_complex():
-        return torch.empty_like(leaf, device="meta")
-    return leaf.detach().cpu().clone()
-
-
-def _switch_cache_off(config: Any) -> None:
-    """The caches of transformers put copies between projections and their use; `config` is the twin's own."""
-    if hasattr(config, "use_cache"):
-        config.use_cache = False
-
-
 def _is_meta(leaf: Any) -> bool:
     return isinstance(leaf, torch.Tensor) and leaf.is_meta
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """No warnings out of a pass that the user did not ask for, and no draw from any global generator."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)

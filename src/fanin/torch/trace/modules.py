@@ -26,7 +26,7 @@ def uses_by_type(model: nn.Module) -> Iterator[Use]:
         for key, parameter in module.named_parameters(recurse=False):
             op, axes = _use(module, key, tuple(parameter.shape))
             if op:
-                yield Use(f"{name}.{key}" if name else key, op, axes, module=name)
+                yield Use(f"{name}.{key}" if name else key, op, axes, module=name, padding=_padding(module))
 
 
 def _use(module: nn.Module, key: str, shape: tuple[int, ...]) -> tuple[str, Axes | None]:
@@ -55,6 +55,10 @@ def _weight(module: nn.Module, shape: tuple[int, ...]) -> tuple[str, Axes | None
             return "linear", Axes(shape, outputs=(1,), inputs=(0,))
         case _:
             return "", None
+
+
+def _padding(module: nn.Module) -> int | None:
+    return module.padding_idx if isinstance(module, nn.Embedding | nn.EmbeddingBag) else None
 
 
 def _convolution(module: nn.Module, shape: tuple[int, ...]) -> tuple[str, Axes | None]:

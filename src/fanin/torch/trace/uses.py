@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -37,6 +38,8 @@ _PRODUCTS = {
     "baddbmm": (0, 1),
     "addmv": (0, 1),
 }
+# Lookup → position of its padding row, which torch writes as −1 where there is none.
+_PADDING = {"embedding": 2, "_embedding_bag": 8, "_embedding_bag_forward_only": 8}
 _SUMS = frozenset(("add", "sub"))
 _MULTIPLIES = frozenset(("mul", "div"))
 CONTRACTIONS = frozenset((*_PRODUCTS, "convolution", "_trilinear"))
@@ -121,7 +124,7 @@ class Uses:
             return
         data = [tensor for tensor in call.inputs if self._origins.is_data(tensor)]
         if is_lookup(call, looks[0]):
-            yield _use(looks[0], "embedding", call, None)
+            yield replace(_use(looks[0], "embedding", call, None), padding=_padding(call, looks[0]))
         elif data:
             for look in looks:
                 op = self._pointwise_op(call, look, data)
@@ -209,6 +212,13 @@ def _axes(
         )
     except ArgumentError:
         return None
+
+
+def _padding(call: Call, table: Look) -> int | None:
+    """The table's row that the lookup names as padding, where the table is the stored tensor as it is."""
+    row = _at(call, _PADDING.get(call.op, len(call.args)))
+    whole = len(table.shape) == 2 and table.shape == tuple(call.args[0].shape) and 1 not in table.dims[0]
+    return row if isinstance(row, int) and row >= 0 and whole else None
 
 
 def _at(call: Call, position: int) -> object:

@@ -1,0 +1,114 @@
+"""torch.nn.utils.parametrizations: captured as what they compute, or refused by line."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from fanin.errors import CaptureError
+from fanin.initializers import Uniform
+from fanin.random import Stream
+from fanin.steps import Keep, Replay
+from fanin.torch.capture import capture
+from fanin.torch.fill import fill
+from fanin.torch.materialize import materialize
+from fanin.torch.native import native
+
+
+def made(factory, seed=3):
+    captured = capture(factory)
+    return captured.plan, materialize(captured.model, captured.plan, seed=seed)
+
+
+@pytest.mark.parametrize("dim", [0, 1, None])
+def test_weight_norm_begins_with_the_drawn_weight(dim, agrees_with_constructor):
+    factory = lambda: parametrizations.weight_norm(nn.Linear(30, 40), dim=dim)  # noqa: E731
+    agrees_with_constructor(factory)
+    plan, model = made(factory)
+    drawn = model.parametrizations.weight.original1.detach()
+    bound = 1 / 30**0.5
+    law = plan["parametrizations.weight.original1"].initializer
+    assert (law.low, law.high) == (pytest.approx(-bound), pytest.approx(bound))
+    assert torch.allclose(model.weight, drawn, atol=1e-6)
+
+
+def test_spectral_norm_has_unit_norm(agrees_with_constructor):
+    factory = lambda: parametrizations.spectral_norm(nn.Conv2d(6, 8, 3), n_power_iterations=20)  # noqa: E731
+    agrees_with_constructor(factory)
+    _, model = made(factory)
+    vectors = model.parametrizations.weight[0]
+    assert float(vectors._u.norm()) == pytest.approx(1.0, abs=1e-5)
+    assert float(vectors._v.norm()) == pytest.approx(1.0, abs=1e-5)
+    # fifteen iterations at construction, and one vector follows from the other
+    matrix = model.parametrizations.weight.original.detach().flatten(1)
+    assert torch.allclose(nn.functional.normalize(matrix @ vectors._v, dim=0), vectors._u, atol=1e-4)
+    model.eval()
+    assert float(torch.linalg.matrix_norm(model.weight.detach().flatten(1), 2)) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("orthogonal_map", ["matrix_exp", "cayley", "householder"])
+@pytest.mark.parametrize(("inputs", "outputs"), [(30, 40), (40, 30)])
+def test_orthogonal_is_what_torch_makes_of_the_drawn_weight(orthogonal_map, inputs, outputs):
+    factory = lambda: parametrizations.orthogonal(nn.Linear(inputs, outputs), orthogonal_map=orthogonal_map)  # noqa: E731
+    plan, model = made(factory)
+    assert isinstance(plan["parametrizations.weight.0.base"].action, Replay)
+    weight = model.weight.detach()
+    gram = weight.T @ weight if outputs > inputs else weight @ weight.T
+    assert torch.allclose(gram, torch.eye(30), atol=1e-5)
+    ours = model.parametrizations.weight
+    truth = nn.Linear(inputs, outputs)
+    stream = Stream.named(3, "parametrizations.weight.original").at_lane(64)
+    bound = 1 / inputs**0.5
+    fill(truth.weight, Uniform(-bound, bound), stream)
+    theirs = parametrizations.orthogonal(truth, orthogonal_map=orthogonal_map)
+    assert torch.allclose(theirs.weight, weight, atol=1e-5)
+    assert torch.equal(theirs.parametrizations.weight.original, ours.original)
+    real = materialize(factory(), plan, seed=3)
+    assert torch.equal(real.weight, weight)
+
+
+def test_a_square_orthogonal_weight_asks_for_values():
+    text = (
+        "asks for the result of allclose at torch.nn.utils.parametrizations:",
+        "(_is_orthogonal), but fanin runs it without values: it depends on random numbers, drawn by uniform_ at",
+        "Build the model as usual and give it to fanin.plan instead.",
+    )
+    with pytest.raises(CaptureError, match=".*".join(map(re.escape, text))):
+        capture(lambda: parametrizations.orthogonal(nn.Linear(6, 6)))
+
+
+def test_orthogonal_without_trivialization_asks_for_values():
+    with pytest.raises(CaptureError, match=r"asks for the result of index at .*_Orthogonal\.right_inverse"):
+        capture(lambda: parametrizations.orthogonal(nn.Linear(6, 4), use_trivialization=False))
+
+
+def test_what_the_refusal_advises_keeps_the_orthogonal_weight():
+    built = parametrizations.orthogonal(nn.Linear(6, 6))
+    before = built.weight.detach().clone()
+    source = native(built)
+    assert isinstance(source.plan["parametrizations.weight.original"].action, Keep)
+    materialize(built, source.plan)
+    assert torch.equal(built.weight, before)
+
+
+class Blurred(nn.Module):
+    """A buffer computed through one that is far larger than plans may hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("total", torch.ones(3000, 3000).sum(0)[:3].clone())
+
+
+def test_a_program_that_materialize_would_refuse_is_not_written():
+    captured = capture(Blurred)
+    step = captured.plan["total"]
+    assert isinstance(step.action, Keep)
+    assert step.why == (
+        "line 0 of the program, 'ones.default', makes 9000000 elements; allowed are 4194304; "
+        "the captured model holds the values"
+    )
+    assert materialize(captured.model, captured.plan).total.tolist() == [3000.0] * 3
