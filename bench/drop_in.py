@@ -55,7 +55,7 @@ def _matrices(rounds: int) -> Iterator[Row]:
         ("sparse_", 1024, {"sparsity": 0.9}, 10.0),
     ):
         pair = _both(name, torch.zeros(size, size), numbers)
-        ours, theirs = best_seconds(pair, 2 if size == 4096 else 5 * rounds)
+        ours, theirs = best_seconds(pair, 2 if size == 4096 else 10 * rounds)
         note = "".join(f", {key} {value:g}" for key, value in numbers.items())
         yield Row(f"{name} {size}²{note}", ours * 1e3, theirs * 1e3, "ms", target)
 

@@ -56,7 +56,7 @@ def step_from_dict(data: Any) -> Step:
             aliases=tuple(checked(alias, str, "an alias") for alias in field_of(data, "aliases", list)),
             persistent=field_of(data, "persistent", bool),
         )
-    except (PlanError, ArgumentError, UnknownNameError) as error:
+    except (PlanError, ArgumentError, UnknownNameError, RecursionError) as error:
         raise PlanError(f"the plan is damaged at the step of {name!r}: {error}") from None
 
 
