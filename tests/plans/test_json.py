@@ -186,3 +186,15 @@ def test_what_the_errors_say(path, junk, message):
     with pytest.raises(PlanError) as caught:
         Plan.from_json(_mutated(path, lambda holder, key: holder.__setitem__(key, junk)))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("depth", [300, 600, 900, 3000, 100_000])
+def test_endless_nesting_is_refused_or_kept_whole(depth):
+    plan = Plan((Step("w", (2,), "float32", "parameter", Replay(("deep",)), "as written"),))
+    written = plan.to_json(indent=None).replace('"deep"', "[" * depth + "]" * depth)
+    try:
+        read = Plan.from_json(written)
+    except PlanError as error:
+        assert "recursion" in str(error)
+    else:
+        assert read.to_json(indent=None) == written
