@@ -188,13 +188,16 @@ def test_what_the_errors_say(path, junk, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("depth", [300, 600, 900, 3000, 100_000])
-def test_endless_nesting_is_refused_or_kept_whole(depth):
+def nested(depth):
     plan = Plan((Step("w", (2,), "float32", "parameter", Replay(("deep",)), "as written"),))
-    written = plan.to_json(indent=None).replace('"deep"', "[" * depth + "]" * depth)
-    try:
-        read = Plan.from_json(written)
-    except PlanError as error:
-        assert "recursion" in str(error)
-    else:
-        assert read.to_json(indent=None) == written
+    return plan.to_json(indent=None).replace('"deep"', "[" * depth + "]" * depth)
+
+
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_endless_nesting_is_refused(depth):
+    with pytest.raises(PlanError, match="recursion"):
+        Plan.from_json(nested(depth))
+
+
+def test_deep_nesting_is_kept():
+    assert Plan.from_json(nested(100)).to_json(indent=None) == nested(100)
