@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from fanin.axes import Axes
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A hyper-rectangle of a stored tensor: from `start`, `size` elements along each dimension."""
+
+    start: tuple[int, ...]
+    size: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,12 @@ class Use:
             the constant that the code adds to the stored tensor (1 where it stores scale − 1).
         module: qualified name of the module that ran the operation.
         padding: for "embedding" the row of the padding token, which gets no gradient; None where there is none.
+        role: what the surrounding graph shows the tensor (or this block of it) to be, one of `ROLES`; "" where the
+            operation alone decides.
+        parts: which part of a packed tensor this use is about; empty for the whole. `axes` are then those of the
+            parts joined to one matrix, so that its fans are the block's own.
+        partner: for a bias the weight whose product it is added to; "" elsewhere and where none was found.
+        heads: for the roles of attention into how many heads the output (for "attention output" the input) is split.
     """
 
     tensor: str
@@ -33,18 +48,58 @@ class Use:
     parameter: float | None = None
     module: str = ""
     padding: int | None = None
+    role: str = ""
+    parts: tuple[Part, ...] = ()
+    partner: str = ""
+    heads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the network a tensor stands.
+
+    Attributes:
+        stack: qualified name of the container of repeated blocks that the tensor is in, numbers left out
+            ("model.layers", "encoder.stages.layers"); "" outside of any.
+        layer: 0-based ordinal of its block in the stack, in the order of the forward pass; None outside.
+        layers: how many blocks the stack has.
+        side: "encoder" in a stack whose output another stack attends to, "decoder" in that other one; else "".
+        encoder_layers: blocks of the model's encoder where the model has both sides; else 0.
+        decoder_layers: blocks of its decoder where the model has both sides; else 0.
+        branch: 0-based ordinal, among the residual branches of its stack, of the branch that the tensor is in; None
+            outside of branches.
+        branches: how many residual branches the stack has (2 per layer in a transformer).
+        members: how many weights (matrices, convolutions) follow one another in its branch.
+        last: the tensor is the last weight of a residual branch: its output is added to an ancestor of its own input.
+            Also for the scale of a norm between that weight and the sum.
+        width: size of the residual stream that the branch adds to; 0 where there is none.
+    """
+
+    stack: str = ""
+    layer: int | None = None
+    layers: int = 0
+    side: str = ""
+    encoder_layers: int = 0
+    decoder_layers: int = 0
+    branch: int | None = None
+    branches: int = 0
+    members: int = 0
+    last: bool = False
+    width: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
     """All uses of all stored tensors in the order of the forward pass.
 
-    `unreached` lists tensors that the pass never touched; `notes` says what could not be followed and why.
+    `unreached` lists tensors that the pass never touched; `notes` says what could not be followed and why; `places`
+    says where in the network each tensor stands, by its name.
     """
 
     uses: tuple[Use, ...]
     unreached: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict[str, Place])
 
     def of(self, tensor: str) -> tuple[Use, ...]:
         """Every use of one tensor."""

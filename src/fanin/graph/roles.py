@@ -29,20 +29,43 @@ _ROLES = {
     "scale": "scale",
     "prelu": "slope",
 }
-ROLES = (*dict.fromkeys(_ROLES.values()), "buffer", "unknown")
+# What only the surrounding graph can tell; `Use.role` carries them.
+MATRIX_ROLES = (
+    "attention query",
+    "attention key",
+    "attention value",
+    "attention output",
+    "mlp up",
+    "mlp gate",
+    "mlp down",
+    "router",
+    "modulation",
+    "head",
+    "recurrent input",
+    "recurrent hidden",
+    "lora A",
+    "lora B",
+)
+VECTOR_ROLES = ("layer scale", "relative position", "state-space A", "state-space D", "time step")
+ROLES = (*dict.fromkeys(_ROLES.values()), *MATRIX_ROLES, *VECTOR_ROLES, "packed", "buffer", "unknown")
 
 
 def role(kind: str, uses: Sequence[Use]) -> str:
-    """The role of a stored tensor.
+    """The role of a stored tensor: what the graph around its uses shows, else what the operations do with it.
 
     Args:
         kind: "parameter" or "buffer".
         uses: its uses in the forward pass.
 
-    >>> role("parameter", (Use("wte.weight", "linear"), Use("wte.weight", "embedding")))
+    >>> role("parameter", (Use("wte.weight", "linear", role="head"), Use("wte.weight", "embedding")))
     'embedding'
     """
     if kind == "buffer":
         return "buffer"
     ops = {use.op for use in uses}
+    shown = dict.fromkeys(use.role for use in uses if use.role)
+    if len(shown) > 1 and all(use.parts for use in uses if use.role):
+        return "packed"
+    if shown and "embedding" not in ops:
+        return next(iter(shown))
     return next((named for op, named in _ROLES.items() if op in ops), "unknown")

@@ -17,7 +17,7 @@ GGML_MNIST = Recipe(
     "ggml-mnist",
     (
         Rule(
-            has_role("projection", "convolution", "bias"),
+            has_role("projection", "head", "convolution", "bias"),
             lambda _: Normal(std=0.01),
             "every weight and bias, whatever its fans",
         ),

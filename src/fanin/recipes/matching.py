@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from fanin.errors import UnknownNameError
-from fanin.graph.roles import ROLES
+from fanin.graph.roles import MATRIX_ROLES, ROLES
 from fanin.recipes.tensor_info import TensorInfo
 
 Match = Callable[[TensorInfo], bool]
@@ -49,4 +49,5 @@ def _is_drawn(tensor: TensorInfo) -> bool:
     return tensor.kind == "parameter" and "float" in tensor.dtype
 
 
-_weights = has_role("projection", "convolution", "transposed convolution")
+_FEEDFORWARD = [name for name in MATRIX_ROLES if not name.startswith("recurrent")]
+_weights = has_role("projection", "convolution", "transposed convolution", *_FEEDFORWARD)

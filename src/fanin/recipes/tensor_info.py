@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fanin.axes import Axes
 from fanin.errors import ArgumentError
 from fanin.gains import gain
-from fanin.graph.records import Use
+from fanin.graph.records import Place, Use
 from fanin.initializers import Initializer
 
 
@@ -24,6 +24,8 @@ class TensorInfo:
         uses: what the forward pass does with it.
         native: the law of the model's own code, where known.
         tied_head: some lookup table of the model is also its output projection.
+        place: where in the network it stands: layer, stack, residual branch.
+        partner_role: for a bias the role of the weight whose product it is added to; "" where not known.
 
     >>> use = Use("fc.weight", "linear", Axes.linear((64, 256)), "relu")
     >>> tensor = TensorInfo("fc.weight", (64, 256), "float32", "parameter", "projection", (use,))
@@ -39,6 +41,13 @@ class TensorInfo:
     uses: tuple[Use, ...] = ()
     native: Initializer | None = None
     tied_head: bool = False
+    place: Place = Place()
+    partner_role: str = ""
+
+    @property
+    def heads(self) -> int | None:
+        """Into how many heads an attention weight's output (or input, for the output projection) is split."""
+        return next((use.heads for use in self.uses if use.heads is not None), None)
 
     @property
     def _main(self) -> Use | None:

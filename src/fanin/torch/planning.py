@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from fanin.errors import ArgumentError
-from fanin.graph import Graph, role
+from fanin.graph import Graph, Place, Use, role
 from fanin.plans import Plan
 from fanin.recipes import Recipe, TensorInfo, named
 from fanin.steps import Draw, Step, Unknown
@@ -102,9 +102,16 @@ def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
             uses=uses[step.name],
             native=step.initializer,
             tied_head=tied_head,
+            place=graph.places.get(step.name, Place()),
+            partner_role=_partner_role(uses[step.name], graph),
         )
         for step in steps.values()
     )
+
+
+def _partner_role(uses: Sequence[Use], graph: Graph) -> str:
+    partner = next((use.partner for use in uses if use.partner), "")
+    return role("parameter", graph.of(partner)) if partner else ""
 
 
 def _step(authors: Step, tensor: TensorInfo, recipe: Recipe) -> Step:
