@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fanin.axes import Axes
 from fanin.errors import ArgumentError
@@ -41,7 +41,7 @@ class TensorInfo:
     uses: tuple[Use, ...] = ()
     native: Initializer | None = None
     tied_head: bool = False
-    place: Place = Place()
+    place: Place = field(default_factory=Place)
     partner_role: str = ""
 
     @property
