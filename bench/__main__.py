@@ -7,6 +7,7 @@ import datetime
 import platform
 from pathlib import Path
 
+import auto_depth
 import drop_in
 import fill_throughput
 import torch
@@ -18,6 +19,7 @@ MARK = "<!-- measured -->\n"
 PARTS = {
     "drop-in": ("`fanin.torch.init` against `torch.nn.init`", drop_in.rows),
     "kernels": ("The kernels alone, against `torch.nn.init`, 64M elements", fill_throughput.rows),
+    "auto": ("`auto` and `critical`: 50 layers without normalisation, worst layer against the first", auto_depth.rows),
     "models": ("Whole models, against their own constructors", whole_models.rows),
 }
 

@@ -1,4 +1,4 @@
-"""Whole models: capture + materialize against the constructor, and an 8B model captured without memory."""
+"""Whole models: capture + materialize against the constructor, and an 8B model understood without memory."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from fanin.random import default_threads
 from fanin.torch.capture import capture
 from fanin.torch.materialize import materialize
+from fanin.torch.planning import plan
 
 ROUNDS = 10
 
@@ -50,14 +51,16 @@ def _small() -> tuple[torch.nn.Module, object]:
 def _llama() -> list[Row]:
     """In a process of its own, so that its peak memory is its own."""
     done = subprocess.run([sys.executable, __file__, "llama"], capture_output=True, text=True, check=True)
-    seconds, gigabytes = map(float, done.stdout.split())
+    captured, captured_peak, planned, planned_peak = map(float, done.stdout.split())
     return [
-        Row("Llama-3-8B: capture, first in its process", seconds, None, "s", limit=2),
-        Row("Llama-3-8B: peak memory of that process", gigabytes, None, "GB", limit=1),
+        Row("Llama-3-8B: capture, first in its process", captured, None, "s", limit=2),
+        Row("Llama-3-8B: peak memory until then", captured_peak, None, "GB", limit=1),
+        Row("Llama-3-8B: capture + trace + plan (`auto`)", planned, None, "s", limit=3),
+        Row("Llama-3-8B: peak memory of all that", planned_peak, None, "GB", limit=1.5),
     ]
 
 
-def _capture_llama() -> None:
+def _understand_llama() -> None:
     config = LlamaConfig(
         hidden_size=4096,
         intermediate_size=14336,
@@ -67,9 +70,10 @@ def _capture_llama() -> None:
         vocab_size=128256,
     )
     start = time.perf_counter()
-    capture(lambda: LlamaForCausalLM(config))
-    elapsed = time.perf_counter() - start
-    print(elapsed, _peak_bytes() / 1e9)
+    captured = capture(lambda: LlamaForCausalLM(config))
+    print(time.perf_counter() - start, _peak_bytes() / 1e9)
+    plan(captured, "auto")
+    print(time.perf_counter() - start, _peak_bytes() / 1e9)
 
 
 def _peak_bytes() -> int:
@@ -82,6 +86,6 @@ def _peak_bytes() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["llama"]:
-        _capture_llama()
+        _understand_llama()
     else:
         print(markdown(rows()))

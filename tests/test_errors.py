@@ -35,3 +35,9 @@ def test_weights_errors_carry_path_and_offset(tmp_path):
     error = errors.WeightsError("wrong magic b'abcd'", path=tmp_path / "x.gguf", offset=4)
     assert str(error) == f"{tmp_path / 'x.gguf'}: wrong magic b'abcd' (at byte 4)"
     assert (error.path, error.offset) == (tmp_path / "x.gguf", 4)
+
+
+def test_long_lists_of_names_are_cut():
+    text = str(errors.UnknownNameError.among("tensor", "x", [f"layer.{number}" for number in range(300)]))
+    assert text.endswith(" and 240 more.")
+    assert len(text) < 800

@@ -14,12 +14,13 @@ from .errors import (
     WeightsError,
 )
 from .plans import Plan
+from .plans.steps import Step
 from .race import RaceResult, compare
-from .steps import Step
 from .torch.capture import Captured, capture
 from .torch.files import open_weights, save
 from .torch.materialize import materialize
 from .torch.planning import initialize, plan
+from .torch.protection import keep, unkeep
 
 __version__: str
 
@@ -49,6 +50,7 @@ __all__ = [
     "gains",
     "initialize",
     "initializers",
+    "keep",
     "materialize",
     "models",
     "open_weights",
@@ -56,4 +58,5 @@ __all__ = [
     "recipes",
     "save",
     "schemes",
+    "unkeep",
 ]

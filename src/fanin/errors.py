@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+_LISTED = 60  # known names that an error lists
+
 
 class FaninError(Exception):
     """Base of every error fanin raises on purpose."""
@@ -41,7 +43,8 @@ class UnknownNameError(FaninError, LookupError):
         names = sorted(known)
         close = get_close_matches(name, names, n=3)
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
-        return cls(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}.")
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        return cls(f"unknown {kind} {name!r}{hint} Known: {', '.join(names[:_LISTED])}{more}.")
 
 
 class CaptureError(FaninError):

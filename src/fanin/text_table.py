@@ -1,4 +1,4 @@
-"""Plain-text tables."""
+"""Plain-text tables and the numbers in them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,27 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [GAP.join(_cell(*at, left) for at in enumerate(zip(row, widths, strict=True))).rstrip() for row in rows]
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; nothing for None.
+
+    >>> number(0.0883883), number(1.0), number(1.5e-7), number(None)
+    ('0.08839', '1', '1.5e-07', '')
+    """
+    return "" if value is None else f"{value:.4g}"
+
+
+def elide(name: str, width: int) -> str:
+    """The name in at most `width` characters: the middle goes, because both ends tell tensors apart.
+
+    >>> elide("transformer.h.11.attn.c_proj.weight", 24)
+    'transforme…c_proj.weight'
+    """
+    if len(name) <= width:
+        return name
+    tail = (width - 1) * 3 // 5
+    return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"
 
 
 def _cell(column: int, cell: tuple[str, int], left: Collection[int]) -> str:

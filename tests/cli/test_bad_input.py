@@ -63,9 +63,7 @@ def test_models_that_cannot_be_meant(fanin, model: str, sentence: str) -> None:
 def test_unknown_recipe(fanin, arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = fanin(*arguments, "--recipe", "xaver")
     assert done.code == 2
-    assert done.error == (
-        "unknown recipe 'xaver'; did you mean 'xavier'? Known: ggml-mnist, he, lecun, native, orthogonal, xavier."
-    )
+    assert done.error.startswith("unknown recipe 'xaver'; did you mean 'xavier'? Known: ")
     assert files(tmp_path) == []
 
 

@@ -14,8 +14,10 @@ from rich.console import Console, RenderableType
 from fanin.axes import Axes
 from fanin.initializers import Constant, Initializer, Normal, Uniform
 from fanin.plans import Plan
-from fanin.report.plans import difference_data, difference_report, plan_report
-from fanin.steps import Draw, Step, Unknown
+from fanin.plans.steps import Draw, Step, Unknown
+from fanin.report.differences import difference_data, difference_report
+from fanin.report.layout import Field
+from fanin.report.plans import plan_report
 
 RELU, ZERO = "ReLU follows: gain √2", "biases start at zero"
 CONV, DENSE = Axes.conv((8, 1, 3, 3)), Axes.linear((10, 784))
@@ -53,12 +55,12 @@ steps              ()                             zeros                  0  coun
 NARROW = """\
 tiny · recipe he
 
-tensor          shape  fan in → out  initializer          std  why
-──────────────────────────────────────────────────────────────────
-conv1.weight  8×1×3×3        9 → 72  normal            0.4714  [1]
-conv1.bias          8                zeros                  0  [2]
-fc.weight      10×784      784 → 10  uniform ±0.0875  0.05052  [3]
-steps              ()                zeros                  0  [4]
+tensor        role         fan in → out  initializer          std  why
+──────────────────────────────────────────────────────────────────────
+conv1.weight  convolution        9 → 72  normal            0.4714  [1]
+conv1.bias    bias                       zeros                  0  [2]
+fc.weight     projection       784 → 10  uniform ±0.0875  0.05052  [3]
+steps                                    zeros                  0  [4]
 
 [1] ReLU follows: gain √2
 [2] biases start at zero
@@ -101,7 +103,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 def test_what_nobody_understood_is_named() -> None:
     lost = Step("rope.table", (4,), "float32", "buffer", Unknown(), "")
     printed = shown(plan_report(replace(PLAN, steps=(*STEPS, lost), notes=("stride ignored",)), 140), 140)
-    assert re.search(r"^rope\.table +4 +unknown$", printed, re.MULTILINE)
+    assert re.search(r"^rope\.table +4 +UNKNOWN$", printed, re.MULTILINE)
     assert "nobody could say where rope.table comes from\n" in printed
     assert "note: stride ignored\n" in printed
 
@@ -110,9 +112,10 @@ def test_difference_shows_only_what_changes() -> None:
     other = replace(PLAN.override({"conv1.weight": Uniform(-0.1, 0.1)}), recipe="mine")
     assert shown(difference_report(PLAN, other, 80), 80) == (
         "tiny: he → mine\n\n"
-        "tensor        he         std  mine              std   std ×\n"
-        "───────────────────────────────────────────────────────────\n"
-        "conv1.weight  normal  0.4714  uniform ±0.1  0.05774  0.1225\n\n"
+        "tensor        role         he         std  mine              std   std ×  why\n"
+        "─────────────────────────────────────────────────────────────────────────────\n"
+        "conv1.weight  convolution  normal  0.4714  uniform ±0.1  0.05774  0.1225  [1]\n\n"
+        "[1] set by hand\nsource: override\n\n"
         "3 of 4 tensors the same\n"
     )
     data = difference_data(PLAN, other)
@@ -122,8 +125,28 @@ def test_difference_shows_only_what_changes() -> None:
 
 def test_difference_names_tensors_that_only_one_plan_has() -> None:
     printed = shown(difference_report(PLAN, replace(PLAN, steps=STEPS[:3], recipe="less"), 80), 80)
-    assert re.search(r"^steps +zeros +0 +absent$", printed, re.MULTILINE)
+    assert re.search(r"^steps +zeros +0 +absent +\[1\]$", printed, re.MULTILINE)
 
 
 def test_equal_plans_have_no_table() -> None:
     assert shown(difference_report(PLAN, PLAN, 80), 80) == "tiny: he → he\n\n4 of 4 tensors the same\n"
+
+
+def test_sources_that_differ_stand_beside_their_reasons() -> None:
+    laws = {"conv1.weight": Uniform(-0.1, 0.1), "fc.weight": Normal(std=0.5)}
+    other = PLAN.override(laws)
+    steps = [replace(step, source="He 2015") if step.name == "conv1.bias" else step for step in other.steps]
+    steps = [replace(step, action=Draw(Constant(1.0))) if step.name == "conv1.bias" else step for step in steps]
+    printed = shown(difference_report(PLAN, replace(other, steps=tuple(steps)), 100), 100)
+    assert "[2] biases start at zero — He 2015\nsource: override\n" in printed
+
+
+LONG = [f"model.layers.0.self_attn.{part}_projection.weight" for part in ("query", "key")]
+
+
+def test_names_that_elide_to_the_same_are_broken_instead() -> None:
+    field = Field("tensor", LONG)
+    (query, key) = field.narrowed(24).cells
+    assert query == "model.layers.0.\n self_attn.\n query_projection.weight"
+    assert query != key
+    assert Field("tensor", LONG[:1]).narrowed(24).cells == ["model.laye…ection.weight"]

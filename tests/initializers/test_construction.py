@@ -10,12 +10,15 @@ import pytest
 from fanin.errors import ArgumentError, UnknownNameError
 from fanin.initializers import (
     Constant,
+    Cycle,
     DeltaOrthogonal,
     Dirac,
     Identity,
     Initializer,
+    Mapped,
     Normal,
     Orthogonal,
+    Ramp,
     RowNormalized,
     Sparse,
     TruncatedNormal,
@@ -62,6 +65,21 @@ REFUSED = [
     (lambda: Sparse(nan), "Sparse: sparsity must be a finite number, got nan"),
     (lambda: Sparse(0.5, std=-1), "Sparse: std must not be negative, got -1.0"),
     (lambda: RowNormalized(std=-1), "RowNormalized: std must not be negative, got -1.0"),
+    (lambda: Ramp(high=inf), "Ramp: high must be a finite number, got inf"),
+    (lambda: Ramp(exponent=-1), "Ramp: exponent must not be negative, got -1.0"),
+    (lambda: Ramp(axis=0.5), "Ramp: axis must be a whole number, got 0.5"),
+    (lambda: Ramp().moments(()), "Ramp: a tensor of shape () has no dimension -1"),
+    (lambda: Ramp(axis=2).moments((3, 4)), "Ramp: a tensor of shape (3, 4) has no dimension 2"),
+    (lambda: Cycle(()), "Cycle: give at least one value"),
+    (lambda: Cycle((1.0, nan)), "Cycle: a value must be a finite number, got nan"),
+    (lambda: Mapped(Uniform(), ()), "Mapped: give at least one function"),
+    (lambda: Mapped(Normal(), ("exp",)), "Mapped: base must be a Uniform, a Ramp or a Cycle, got Normal(mean=0.0"),
+    (lambda: Mapped({"law": "Mapped"}, ("exp",)), "Mapped: base must be a Uniform, a Ramp or a Cycle, got {'law'"),
+    (lambda: Mapped(Uniform(), ("log",)), "Mapped: log needs values above 0, got 0 from Mapped(log(Uniform("),
+    (
+        lambda: Mapped(Uniform(1, 2), ("log", "inverse_softplus")),
+        "Mapped: inverse_softplus needs values above 0, got 0",
+    ),
 ]
 
 
@@ -85,6 +103,8 @@ def test_json_of_an_unknown_or_damaged_law_is_refused():
         Initializer.from_dict({"law": "Normel"})
     with pytest.raises(ArgumentError, match="initializer Normal cannot be built from"):
         Initializer.from_dict({"law": "Normal", "sigma": 1.0})
+    with pytest.raises(UnknownNameError, match="unknown function 'lg'; did you mean 'log'"):
+        Mapped(Uniform(1.0, 2.0), ("lg",))
     with pytest.raises(ArgumentError, match="std must not be negative"):
         Initializer.from_dict({"law": "Normal", "mean": 0.0, "std": -1.0})
 

@@ -36,6 +36,16 @@ def test_type_with_fields_replaced():
         ("hf:vit,num_hidden_layers=1", "ViTForImageClassification"),
         ("hf:clip_vision_model,num_hidden_layers=1", "CLIPVisionModel"),
         ("hf:dpr,num_hidden_layers=1", "DPRQuestionEncoder"),
+        # several classes are registered: the first
+        ("hf:deit,num_hidden_layers=1", "DeiTForImageClassification"),
+        ("hf:levit", "LevitForImageClassification"),
+        ("hf:funnel", "FunnelForMaskedLM"),
+        # none is registered: the class made from the config, with a head where there is one
+        ("hf:siglip_text_model,num_hidden_layers=1", "SiglipTextModel"),
+        ("hf:depth_anything", "DepthAnythingForDepthEstimation"),
+        ("hf:rt_detr_resnet", "RTDetrResNetBackbone"),
+        # the head is registered for the whole, but made from its text part
+        ("hf:qwen3_5", "Qwen3_5Model"),
     ],
 )
 def test_the_head_a_type_is_pretrained_with(spec, kind):
@@ -148,4 +158,13 @@ def test_missing_transformers_is_named(monkeypatch):
     assert str(caught.value) == (
         "models of transformers, as 'gpt2', need the package 'transformers', which is not installed: "
         "pip install 'fanin[transformers]'"
+    )
+
+
+def test_a_part_without_a_model_of_its_own():
+    with pytest.raises(ArgumentError) as caught:
+        build("hf:sam_mask_decoder")
+    assert str(caught.value) == (
+        "hf:sam_mask_decoder: transformers has no model of its own for SamMaskDecoderConfig, which describes a part of "
+        "another model: build that model"
     )

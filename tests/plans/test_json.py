@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from fanin.axes import Axes
 from fanin.errors import FaninError, PlanError
+from fanin.graph.records import Place
 from fanin.initializers import Constant, Normal, Orthogonal, TruncatedNormal, Uniform
 from fanin.plans import Plan
-from fanin.steps import Copy, Draw, Keep, Replay, Step, Unknown
+from fanin.plans.steps import Copy, Draw, Keep, Replay, Step, Unknown
 
 numbers = st.floats(-1e6, 1e6)
 positive = st.floats(1e-6, 1e6)
@@ -52,6 +53,9 @@ steps = st.builds(
     axes=axes,
     aliases=st.lists(text.map("alias {}".format), max_size=2, unique=True).map(tuple),
     persistent=st.booleans(),
+    activation=st.sampled_from(["", "relu"]),
+    parameter=st.none() | numbers,
+    place=st.none() | st.builds(Place, text, st.none() | st.integers(0, 9), st.integers(0, 9), last=st.booleans()),
 )
 
 
@@ -77,7 +81,17 @@ def test_round_trip_is_exact(plan, indent):
 EXAMPLE = Plan(
     (
         Step(
-            "w", (3, 4), "float32", "parameter", Draw(Normal(std=0.5)), "why", axes=Axes.linear((3, 4)), aliases=("v",)
+            "w",
+            (3, 4),
+            "float32",
+            "parameter",
+            Draw(Normal(std=0.5)),
+            "why",
+            axes=Axes.linear((3, 4)),
+            aliases=("v",),
+            activation="leaky_relu",
+            parameter=0.2,
+            place=Place("h", 1, 2, last=True),
         ),
         Step("b", (4,), "int64", "buffer", Replay((("arange", (4,), {"step": 1}),)), "counts", persistent=False),
         Step("c", (), "float32", "parameter", Copy("file", "key"), "copied"),
@@ -110,6 +124,7 @@ def _places(value, path=()):
         yield from _places(item, (*path, key))
 
 
+OPTIONAL = ("axes", "activation", "parameter", "place")  # plans written before these existed can still be read
 PLACES = [path for path in _places(EXAMPLE.to_dict()) if path]
 JUNK = [None, True, 0, -1, 7, 1.5, 1e308, float("nan"), "", "junk", "\ud800", [], [1], [[]], {}, {"a": 1}]
 
@@ -140,7 +155,7 @@ def test_every_field_replaced_by_junk(path):
 def test_every_field_left_out(path):
     text = _mutated(path, lambda holder, key: holder.__delitem__(key))
     _survives(text)
-    if len(path) == 3 and path[0] == "steps" and path[2] != "axes":
+    if len(path) == 3 and path[0] == "steps" and path[2] not in OPTIONAL:
         with pytest.raises(PlanError, match=f"{path[2]!r} is missing"):
             Plan.from_json(text)
 
@@ -178,6 +193,10 @@ def test_anything_else_is_not_a_plan(text):
         ),
         (("steps", 0, "action", "do"), "guess", "does 'guess'; known: draw, replay, copy, keep, unknown"),
         (("steps", 0, "axes", "groups"), 2, "at the step of 'w': 2 groups do not divide 3 channels of shape (3, 4)"),
+        (("steps", 0, "place"), {"floor": 3}, "'place' has no 'floor'; known: stack, layer, layers, side"),
+        (("steps", 0, "place", "layers"), "many", "'layers' must be an integer, not 'many'"),
+        (("steps", 0, "parameter"), "0.2", "'parameter' must be a number, not '0.2'"),
+        (("steps", 0, "activation"), None, "'activation' must be a string, not None"),
         (("steps", 1, "name"), "v", "two steps of the plan claim the tensor 'v'"),
         (("model",), "\ud800", "the plan is damaged: 'model' is not Unicode text: '\\ud800'"),
     ],

@@ -7,8 +7,8 @@ from torch import nn
 from fanin.errors import ArgumentError, PlanError, UnknownNameError
 from fanin.initializers import Constant, Normal
 from fanin.plans import Plan
+from fanin.plans.steps import Draw, Keep, Unknown
 from fanin.recipes import Recipe, Rule, has_role, is_called, names
-from fanin.steps import Draw, Keep, Unknown
 from fanin.torch.capture import capture
 from fanin.torch.materialize import materialize
 from fanin.torch.planning import initialize, plan
@@ -80,7 +80,7 @@ def test_roles_axes_and_laws_of_he(form):
         "norm.num_batches_tracked": "buffer",
         "up.weight": "transposed convolution",
         "up.bias": "bias",
-        "out.weight": "projection",
+        "out.weight": "head",
         "out.bias": "bias",
         "tied.bias": "bias",
     }

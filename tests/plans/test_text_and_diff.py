@@ -5,9 +5,9 @@ import pytest
 from fanin.axes import Axes
 from fanin.errors import PlanError, UnknownNameError
 from fanin.initializers import Constant, Normal, Uniform
-from fanin.plan_text import plan_table
 from fanin.plans import Plan
-from fanin.steps import Copy, Draw, Keep, Replay, Step, Unknown
+from fanin.plans.steps import Copy, Draw, Keep, Replay, Step, Unknown
+from fanin.plans.text import plan_table
 
 
 def step(name, action=None, shape=(3, 4), **fields):
@@ -47,15 +47,16 @@ def test_table(monkeypatch):
         "500×784",
         "projection",
         "784 → 500",
-        "Normal(std=0.0505)",
+        "normal",
+        "0.0505",
         "relu follows: gain 1.414 over fan-in 784",
     ):
         assert part in lines[3]
-    assert "Constant(value=0)" in lines[4]
-    assert "model.gguf: t" in lines[5]
-    assert "computed by the model's code" in lines[6]
+    assert "zeros" in lines[4]
+    assert "copy t of model.gguf" in lines[5]
+    assert "computed" in lines[6]
     assert "scalar" in lines[7]
-    assert "kept" in lines[7]
+    assert "keep" in lines[7]
     assert "UNKNOWN" in lines[8]
     assert lines[-2].startswith("total 6")
     assert "2 draw, 1 copy, 1 replay, 1 keep, 1 unknown" in lines[-2]
@@ -73,7 +74,7 @@ def test_no_line_is_wider_than_asked(width):
 def test_columns_are_aligned():
     lines = plan_table(PLAN.steps, (), 200).splitlines()
     column = lines[0].index("values")
-    assert lines[2][column:].startswith("Normal(std=0.0505)")
+    assert lines[2][column:].startswith("normal")
     assert lines[2][column - 1] == " "
     assert len({line.index("because") for line in lines if "because" in line}) == 1
 
@@ -124,11 +125,11 @@ def test_diff():
     assert found.changed[1].std_ratio is None
     assert str(found).splitlines() == [
         "+ new: UNKNOWN float32[3, 4]",
-        "- count: kept float32[]",
+        "- count: keep float32[]",
         "- odd: UNKNOWN float32[3, 4]",
-        "~ fc1.weight: Normal(std=0.0505) float32[500, 784] → Normal(std=0.101) float32[500, 784]  (std × 2)",
-        "~ table: model.gguf: t float32[9, 4] → Uniform(low=-1, high=1) float32[9, 4]",
-        "~ order: computed by the model's code float32[9] → computed by the model's code int64[9]",
+        "~ fc1.weight: normal, std 0.0505 → normal, std 0.101  (std × 2)",
+        "~ table: copy t of model.gguf → uniform ±1, std 0.5774",
+        "~ order: computed float32[9] → computed int64[9]",
     ]
 
 

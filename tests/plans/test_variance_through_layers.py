@@ -26,8 +26,19 @@ LAYERS = {
     "grouped": (lambda: nn.Conv2d(32, 512, 3, groups=8), (8, 32, 12, 12), ...),
     "depthwise": (lambda: nn.Conv2d(512, 512, 5, groups=512), (4, 512, 14, 14), ...),
     "dilated": (lambda: nn.Conv2d(8, 512, 3, dilation=3), (8, 8, 16, 16), ...),
+    "conv1d, strided and dilated": (lambda: nn.Conv1d(16, 512, 5, stride=3, dilation=2), (16, 16, 60), ...),
+    "conv2d, grouped, strided": (lambda: nn.Conv2d(32, 512, 3, stride=2, groups=4), (8, 32, 15, 15), ...),
+    "conv3d, strided": (lambda: nn.Conv3d(4, 512, 3, stride=(1, 2, 2)), (4, 4, 6, 9, 9), ...),
+    "conv3d, depthwise": (lambda: nn.Conv3d(512, 512, 3, groups=512), (2, 512, 5, 5, 5), ...),
+    "depthwise, widening": (lambda: nn.Conv1d(256, 512, 5, groups=256), (8, 256, 30), ...),
     "transposed": (lambda: nn.ConvTranspose2d(16, 512, 3), (4, 16, 12, 12), slice(2, -2)),
     "transposed, strided": (lambda: nn.ConvTranspose2d(16, 512, 4, stride=2), (4, 16, 12, 12), slice(2, -2)),
+    "transposed 3d, strided": (lambda: nn.ConvTranspose3d(8, 512, 4, stride=(2, 1, 2)), (2, 8, 6, 6, 6), slice(3, -3)),
+    "transposed, depthwise": (
+        lambda: nn.ConvTranspose1d(512, 512, 6, stride=2, groups=512),
+        (4, 512, 40),
+        slice(5, -5),
+    ),
     "transposed, grouped": (lambda: nn.ConvTranspose1d(64, 512, 6, stride=3, groups=4), (8, 64, 40), slice(6, -6)),
 }
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fanin.plans import Plan
-from fanin.steps import Draw
+from fanin.plans.steps import Draw
 from fanin.torch.capture import Captured, capture
 from fanin.torch.materialize import materialize
 from fanin.torch.tensors import stored_tensors

@@ -22,7 +22,7 @@ from fanin.initializers import (
 )
 from fanin.initializers.blocks import Blocks
 from fanin.plans import Plan
-from fanin.steps import Draw, Keep, Replay, Unknown
+from fanin.plans.steps import Draw, Keep, Replay, Unknown
 from fanin.torch.capture import capture
 from fanin.torch.materialize import materialize
 

@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from fanin.initializers import Normal
-from fanin.steps import Replay
+from fanin.plans.steps import Replay
 from fanin.torch.capture import capture
 from fanin.torch.materialize import materialize
 

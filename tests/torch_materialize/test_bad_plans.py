@@ -13,7 +13,7 @@ from fanin.errors import ArgumentError, PlanError, WeightsError
 from fanin.initializers import Constant, Normal, Orthogonal
 from fanin.initializers.blocks import Blocks
 from fanin.plans import Plan
-from fanin.steps import Copy, Draw, Keep, Replay, Step, Unknown
+from fanin.plans.steps import Copy, Draw, Keep, Replay, Step, Unknown
 from fanin.torch.capture import capture
 from fanin.torch.materialize import materialize
 from fanin.torch.replay import MAX_LINES

@@ -13,8 +13,8 @@ from torch import nn
 from fanin.errors import FaninError
 from fanin.initializers import Constant, Normal, Orthogonal, Uniform
 from fanin.plans import Plan
+from fanin.plans.steps import Copy, Draw, Keep, Replay, Step
 from fanin.random import Stream
-from fanin.steps import Copy, Draw, Keep, Replay, Step
 from fanin.torch.capture import capture
 from fanin.torch.fill import fill
 from fanin.torch.materialize import materialize

@@ -104,6 +104,25 @@ class Products(nn.Module):
                 return torch.cat([x @ half.T for half in w.view(5, 7).split((2, 3))], -1)
             case "experts bmm":
                 return torch.bmm(x.expand(4, *x.shape), w.transpose(1, 2))
+            case "experts baddbmm":
+                return torch.baddbmm(torch.zeros(4, 1, 5), x.expand(4, *x.shape), w.mT)
+            case "experts matmul":
+                return x @ w.mT
+            case "experts einsum":
+                return torch.einsum("bi,eoi->ebo", x, w)
+            case "experts grouped":
+                ends = torch.tensor([1, 1, 2, 3], dtype=torch.int32)
+                return torch._grouped_mm(x, w.transpose(1, 2), ends)
+            case "experts one by one":
+                return torch.stack([x @ each.T for each in w])
+            case "heads apart":
+                return torch.einsum("bi,ihk->hbk", x, w)
+            case "[in, out] repeated":
+                return torch.bmm(x.expand(2, *x.shape), w.expand(2, *w.shape))
+            case "[out, in] vector":
+                return w @ x[0]
+            case "[out, in] left of a batch":
+                return w @ x.T.expand(2, 7, 3)
             case "experts picked":
                 return torch.bmm(x.expand(2, *x.shape), w[torch.tensor([0, 2])].transpose(1, 2))
             case "experts selected":
@@ -130,6 +149,15 @@ class Products(nn.Module):
         ("[out, in] addmm", (1,), (0,), ()),
         ("[out, in] halves", (1,), (0,), ()),
         ("experts bmm", (2,), (1,), (0,)),
+        ("experts baddbmm", (2,), (1,), (0,)),
+        ("experts matmul", (2,), (1,), (0,)),
+        ("experts grouped", (2,), (1,), (0,)),
+        ("experts einsum", (2,), (0, 1), ()),
+        ("experts one by one", (2,), (1,), (0,)),
+        ("heads apart", (0,), (1, 2), ()),
+        ("[in, out] repeated", (0,), (1,), ()),
+        ("[out, in] vector", (1,), (0,), ()),
+        ("[out, in] left of a batch", (1,), (0,), ()),
         ("experts picked", (2,), (1,), (0,)),
         ("experts selected", (2,), (1,), (0,)),
         ("heads einsum", (0,), (1, 2), ()),
@@ -143,6 +171,63 @@ def test_axes_through_views(way, inputs, outputs, batch):
     assert {(use.op, use.axes.inputs, use.axes.outputs, use.axes.batch) for use in uses} == {
         ("linear", inputs, outputs, batch)
     }
+
+
+class Joined(nn.Module):
+    """Several parameters put together before they are multiplied with anything."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way = way
+        self.first, self.second = nn.Parameter(torch.zeros(5, 7)), nn.Parameter(torch.zeros(3, 7))
+        self.shift, self.other_shift = nn.Parameter(torch.zeros(5)), nn.Parameter(torch.zeros(3))
+        if way in ("inputs", "stacked"):
+            self.second = nn.Parameter(torch.zeros(5, 4 if way == "inputs" else 7))
+
+    def forward(self, x):
+        match self.way:
+            case "outputs":
+                shift = torch.cat([self.shift, self.other_shift])
+                return nn.functional.linear(x, torch.cat([self.first, self.second]), shift)
+            case "outputs, added":
+                return x @ torch.cat([self.first, self.second]).t() + torch.cat([self.shift, self.other_shift])
+            case "with zeros between":
+                shift = torch.cat([self.shift, torch.zeros(2), self.other_shift])
+                weight = torch.cat([self.first, torch.zeros(2, 7), self.second])
+                return nn.functional.linear(x, weight, shift)
+            case "inputs":
+                return torch.cat([x, x[:, :4]], 1) @ torch.cat([self.first, self.second], 1).t()
+            case "stacked":
+                return torch.bmm(x.expand(2, 3, 7), torch.stack([self.first, self.second]).transpose(1, 2))
+
+
+@pytest.mark.parametrize("way", ["outputs", "outputs, added", "with zeros between", "inputs", "stacked"])
+def test_parameters_put_together_keep_their_own_axes(way):
+    model = Joined(way)
+    graph = trace(model, torch.zeros(3, 7))
+    for name in ("first", "second"):
+        (use,) = graph.of(name)
+        rows, columns = getattr(model, name).shape
+        assert (use.op, use.parts, use.axes.fans, use.axes.inputs) == ("linear", (), (columns, rows), (1,))
+    partners = {use.tensor: (use.op, use.partner, use.parts) for use in graph.uses if use.tensor.endswith("shift")}
+    biased = {"shift": ("bias", "first", ()), "other_shift": ("bias", "second", ())}
+    assert partners == ({} if way in ("inputs", "stacked") else biased)
+
+
+def test_parameters_put_together_and_split_again():
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.queries, self.others = nn.Parameter(torch.zeros(4, 6)), nn.Parameter(torch.zeros(8, 6))
+
+        def forward(self, x):
+            queries, keys, values = nn.functional.linear(x, torch.cat([self.queries, self.others])).chunk(3, -1)
+            return (queries @ keys.T).softmax(-1) @ values
+
+    graph = trace(Packed(), torch.zeros(3, 6))
+    assert [use.parts for use in graph.of("queries")] == [()]
+    assert [use.parts[0].start for use in graph.of("others")] == [(0, 0), (4, 0)]
+    assert {use.axes.fans for use in graph.uses} == {(6, 4)}
 
 
 class Torn(nn.Module):
@@ -176,7 +261,7 @@ def test_recurrent_layers_have_their_own_names(layer, op):
     graph = trace(layer)
     matrices = [use for use in graph.uses if use.axes]
     assert {use.op for use in matrices} == {op}
-    assert sorted(use.axes.fan_in for use in matrices) == [3, 4]
+    assert {use.axes.fan_in for use in matrices} == {3, 4}
     assert {use.op for use in graph.uses if not use.axes} == {"bias"}
 
 

@@ -70,20 +70,6 @@ def test_a_failing_pass_on_made_up_inputs_keeps_what_was_followed():
     assert note.endswith("module classes fill in: pass inputs= to trace it")
 
 
-class Branching(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
-
-    def forward(self, x):
-        return self.a(x) if x.sum() > 0 else self.b(x)
-
-
-def test_code_that_branches_on_values_is_said():
-    with pytest.raises(TraceError, match=r"failed in Branching: RuntimeError: .*meta"):
-        trace(Branching(), torch.zeros(2, 4))
-
-
 class Masked(nn.Module):
     """Branches on indices and on constants of its own making, which keep their values."""
 

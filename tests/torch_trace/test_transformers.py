@@ -14,6 +14,8 @@ transformers = pytest.importorskip("transformers")
 TOKENS = {"vocab_size": 99, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 WIDE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA = WIDE | TOKENS | {"num_key_value_heads": 2}
+ATTENTION = tuple(f"attention {part}" for part in ("query", "key", "value", "output"))
+GATED = ("mlp up", "mlp gate", "mlp down")
 
 
 def traced(model, config, **fields):
@@ -35,7 +37,8 @@ def following(graph):
 def test_gpt2():
     fields = {key: TOKENS[key] for key in ("vocab_size", "bos_token_id", "eos_token_id")}
     graph = traced("GPT2LMHeadModel", "GPT2Config", n_layer=2, n_embd=32, n_head=2, **fields)
-    assert found(graph) == {"embedding": 2, "projection": 8, "bias": 8, "norm scale": 5, "norm shift": 5}
+    attention, mlp = {"packed": 2, "attention output": 2}, {"mlp up": 2, "mlp down": 2}
+    assert found(graph) == {"embedding": 2, "bias": 8, "norm scale": 5, "norm shift": 5} | attention | mlp
     assert graph.unreached == ()
     for block in ("transformer.h.0", "transformer.h.1"):
         fans = {
@@ -44,7 +47,7 @@ def test_gpt2():
             for use in graph.of(f"{block}.{name}.weight")
         }
         assert fans == {
-            "attn.c_attn": ((0,), (32, 96), "linear"),
+            "attn.c_attn": ((0,), (32, 32), "linear"),
             "attn.c_proj": ((0,), (32, 32), "linear"),
             "mlp.c_fc": ((0,), (32, 128), "gelu_tanh"),
             "mlp.c_proj": ((0,), (128, 32), "linear"),
@@ -55,7 +58,7 @@ def test_gpt2():
 
 def test_llama():
     graph = traced("LlamaForCausalLM", "LlamaConfig", **LLAMA)
-    assert found(graph) == {"embedding": 1, "projection": 15, "norm scale": 5}
+    assert found(graph) == {"embedding": 1, "norm scale": 5, "head": 1} | dict.fromkeys(ATTENTION + GATED, 2)
     assert following(graph) == {"linear": 13, "silu": 2}
     assert {use.tensor for use in graph.uses if use.activation == "silu"} == {
         "model.layers.0.mlp.gate_proj.weight",
@@ -66,7 +69,8 @@ def test_llama():
 
 def test_bert():
     graph = traced("BertForMaskedLM", "BertConfig", **WIDE, **TOKENS)
-    assert found(graph) == {"embedding": 3, "projection": 13, "bias": 14, "norm scale": 6, "norm shift": 6}
+    others = {"embedding": 3, "projection": 1, "bias": 14, "norm scale": 6, "norm shift": 6}
+    assert found(graph) == others | dict.fromkeys((*ATTENTION, "mlp up", "mlp down"), 2)
     assert following(graph) == {"linear": 11, "gelu": 3}
     assert graph.unreached == ()
 
@@ -74,7 +78,8 @@ def test_bert():
 def test_t5():
     fields = {"vocab_size": 99, "d_model": 32, "d_ff": 64, "d_kv": 8, "num_layers": 2, "num_heads": 4}
     graph = traced("T5ForConditionalGeneration", "T5Config", **fields)
-    assert found(graph) == {"embedding": 3, "projection": 32, "norm scale": 12}
+    others = {"embedding": 1, "relative position": 2, "mlp up": 4, "mlp down": 4, "norm scale": 12}
+    assert found(graph) == others | dict.fromkeys(ATTENTION, 6)
     assert following(graph) == {"linear": 29, "relu": 4}
     assert graph.unreached == ()
 
@@ -83,7 +88,7 @@ def test_resnet():
     graph = traced(
         "ResNetForImageClassification", "ResNetConfig", embedding_size=16, hidden_sizes=[16, 32], depths=[1, 1]
     )
-    assert found(graph) == {"convolution": 8, "norm scale": 8, "norm shift": 8, "projection": 1, "bias": 1}
+    assert found(graph) == {"convolution": 8, "norm scale": 8, "norm shift": 8, "head": 1, "bias": 1}
     # The last convolution of a block is added to the shortcut; where that passes unchanged, so does its ReLU.
     assert following(graph)["relu"] == 7
     assert graph.unreached == ()
@@ -125,5 +130,5 @@ def test_a_model_of_eight_billion_parameters_is_traced_in_a_second():
     start = time.process_time()
     graph = trace(model)
     assert time.process_time() - start < 5  # of processor time, which neighbours do not stretch; it takes 0.4 s
-    assert found(graph) == {"embedding": 1, "projection": 225, "norm scale": 65}
+    assert found(graph) == {"embedding": 1, "norm scale": 65, "head": 1} | dict.fromkeys(ATTENTION + GATED, 32)
     assert following(graph) == {"linear": 193, "silu": 32}

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from fanin import ArgumentError, Plan, Step, WeightsError
 from fanin.initializers import Normal
 from fanin.models import build
-from fanin.steps import Draw
+from fanin.plans.steps import Draw
 from fanin.torch.files import load_into, open_weights, read, save
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16]

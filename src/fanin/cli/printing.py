@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WIDTH_OF_A_FILE = 100
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+markdown_option = click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown instead of tables.")
 
 
 def terminal(*, stderr: bool = False) -> Console:
@@ -42,6 +43,15 @@ def show(as_json: bool, data: Callable[[], Any], report: Callable[[int], Rendera
 def print_json(data: Any) -> None:
     """Print data as JSON."""
     click.echo(json.dumps(plain(data), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def print_text(text: str) -> None:
+    """Print lines of text, wrapped at words where stdout is narrower."""
+    console = terminal()
+    if console.is_terminal:
+        console.print(text.removesuffix("\n"), markup=False, emoji=False)
+    else:
+        click.echo(text.removesuffix("\n"))
 
 
 def plain(value: Any) -> Any:

@@ -18,7 +18,18 @@ def command(name: str | None, as_json: bool) -> None:
 
     if name is None:
         known = [fanin.recipes.named(each) for each in fanin.recipes.names()]
-        show(as_json, lambda: [recipe_data(each) for each in known], lambda width: recipes_report(known, width))
+        options = [fanin.recipes.options(each) for each in fanin.recipes.names()]
+        pairs = list(zip(known, options, strict=True))
+        show(
+            as_json, lambda: [recipe_data(*each) for each in pairs], lambda width: recipes_report(known, options, width)
+        )
     else:
         recipe = fanin.recipes.named(name)
-        show(as_json, lambda: recipe_data(recipe), lambda width: recipe_report(recipe, width))
+        chosen = _options(name)
+        show(as_json, lambda: recipe_data(recipe, chosen), lambda width: recipe_report(recipe, chosen, width))
+
+
+def _options(name: str) -> tuple[fanin.recipes.Option, ...]:
+    """The options of a single named recipe; none of a file or of several that are joined."""
+    first = name.split(",")[0].strip()
+    return fanin.recipes.options(first) if "|" not in name and first in fanin.recipes.names() else ()

@@ -63,7 +63,7 @@ def _pass(model: nn.Module, inputs: Any) -> Forward:
 
 
 def _run(model: nn.Module, inputs: Any, *, training: bool) -> Forward:
-    twin, _ = weightless_twin(model)
+    twin, _ = weightless_twin(model, {})
     recorder = _Counting()
     follow_modules(twin.train(training), recorder)
     kept = _Kept(recorder, twin)

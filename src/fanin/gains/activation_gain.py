@@ -79,12 +79,10 @@ def gain(activation: str | Callable[..., Any], parameter: float | None = None) -
     1.41421356
     """
     name = activation if isinstance(activation, str) else _name_of(activation)
-    if parameter is not None and not isfinite(parameter):
-        raise ArgumentError(f"the parameter of {name} must be a finite number, got {parameter}")
-    numbers = () if parameter is None else (parameter,)
-    moments, exact = (
-        _named(name, numbers) if isinstance(activation, str) else (_measured(activation, numbers, name), False)
-    )
+    if isinstance(activation, str):
+        moments, exact = _named(name, parameter)
+    else:
+        moments, exact = _measured(activation, _numbers(name, "", parameter), name), False
     mean, square, slope = moments
     if square < DEAD or slope < DEAD * square:
         dead = "E[f²]" if square < DEAD else "E[f′²]"
@@ -101,14 +99,43 @@ def activation_names() -> tuple[str, ...]:
     return tuple(sorted({*closed_forms.EXACT, *NUMERICAL, *ALIASES}))
 
 
-def _named(name: str, numbers: tuple[float, ...]) -> tuple[closed_forms.Moments, bool]:
+def formula(activation: str, parameter: float | None = None) -> Callable[[Any], Any]:
+    """The named activation as a function of an array.
+
+    Raises:
+        UnknownNameError, ArgumentError: as `gain`.
+
+    >>> formula("leaky_relu", 0.5)(-2.0).item()
+    -1.0
+    """
+    known = _known(activation)
+    numbers = _numbers(activation, known, parameter)
+    function = NUMERICAL.get(known) or activations.CLOSED[known]
+    return lambda x: function(x, *numbers)
+
+
+def _known(name: str) -> str:
     known = ALIASES.get(name, name)
     if known not in closed_forms.EXACT and known not in NUMERICAL:
         raise UnknownNameError.among("activation", name, activation_names())
-    if numbers and known not in PARAMETRIC:
+    return known
+
+
+def _numbers(name: str, known: str, parameter: float | None) -> tuple[float, ...]:
+    if parameter is None:
+        return ()
+    if not isfinite(parameter):
+        raise ArgumentError(f"the parameter of {name} must be a finite number, got {parameter}")
+    if known and known not in PARAMETRIC:
         raise ArgumentError(
-            f"{name} takes no parameter, got {numbers[0]}; those that do: {', '.join(sorted(PARAMETRIC))}"
+            f"{name} takes no parameter, got {parameter}; those that do: {', '.join(sorted(PARAMETRIC))}"
         )
+    return (parameter,)
+
+
+def _named(name: str, parameter: float | None) -> tuple[closed_forms.Moments, bool]:
+    known = _known(name)
+    numbers = _numbers(name, known, parameter)
     if known in closed_forms.EXACT:
         return closed_forms.EXACT[known](*numbers), True
     return _measured(NUMERICAL[known], numbers, name), False

@@ -1,12 +1,16 @@
-"""Formulas of the named activations that have no closed-form gain."""
+"""Formulas of the named activations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import pi, sqrt
+from math import erf, pi, sqrt
 from typing import Any
 
 import numpy as np
+
+from fanin.gains.closed_forms import SELU_ALPHA, SELU_SCALE
+
+_erf = np.vectorize(erf, otypes=[np.float64])
 
 
 def _sigmoid(x: Any) -> Any:
@@ -27,6 +31,16 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
     return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0) / alpha)
 
 
+def leaky_relu(x: Any, slope: float = 0.01) -> Any:
+    """x for x > 0, slope·x below."""
+    return np.where(x > 0, x, slope * x)
+
+
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x for x > 0, α·(eˣ − 1) below."""
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
 FIXED: dict[str, Callable[[Any], Any]] = {
     "gelu_tanh": _gelu_tanh,
     "hardsigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
@@ -44,3 +58,52 @@ FIXED: dict[str, Callable[[Any], Any]] = {
 }
 
 PARAMETRIC: dict[str, Callable[..., Any]] = {"celu": celu, "softplus": softplus}
+
+
+def _cos(x: Any, omega: float = 1.0) -> Any:
+    return np.cos(omega * x)
+
+
+def _sin(x: Any, omega: float = 1.0) -> Any:
+    return np.sin(omega * x)
+
+
+def _prelu(x: Any, slope: float = 0.25) -> Any:
+    return leaky_relu(x, slope)
+
+
+def _relu(x: Any) -> Any:
+    return np.maximum(x, 0)
+
+
+def _linear(x: Any) -> Any:
+    return x
+
+
+def _gelu(x: Any) -> Any:
+    return x * (1 + _erf(x / sqrt(2))) / 2
+
+
+def _relu_squared(x: Any) -> Any:
+    return _relu(x) ** 2
+
+
+def _selu(x: Any) -> Any:
+    return SELU_SCALE * elu(x, SELU_ALPHA)
+
+
+CLOSED: dict[str, Callable[..., Any]] = {
+    "abs": np.abs,
+    "cos": _cos,
+    "elu": elu,
+    "erf": _erf,
+    "gelu": _gelu,
+    "leaky_relu": leaky_relu,
+    "linear": _linear,
+    "prelu": _prelu,
+    "relu": _relu,
+    "relu_squared": _relu_squared,
+    "selu": _selu,
+    "sin": _sin,
+}
+"""Those whose gain is known in closed form, for scales at which it is not."""

@@ -6,14 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fanin.axes import Axes
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A hyper-rectangle of a stored tensor: from `start`, `size` elements along each dimension."""
-
-    start: tuple[int, ...]
-    size: tuple[int, ...]
+from fanin.random.part import Part as Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +32,13 @@ class Use:
             parts joined to one matrix, so that its fans are the block's own.
         partner: for a bias the weight whose product it is added to; "" elsewhere and where none was found.
         heads: for the roles of attention into how many heads the output (for "attention output" the input) is split.
+        gate: which gate of a recurrent cell: "input", "forget", "cell", "output" of an LSTM, "reset", "update", "new"
+            of a GRU; "" elsewhere.
+        reads: the nonlinearity that a weight's input came out of, named as `activation`; "" where it is an input, a
+            table, or comes from a norm, a sum, a product or attention.
+        reads_parameter: that nonlinearity's number.
+        normed: a norm follows a weight's product, so that its scale does not matter.
+        gated_by: the nonlinearity of the gate that a weight's product is multiplied by (SwiGLU's up: "silu").
     """
 
     tensor: str
@@ -52,6 +52,11 @@ class Use:
     parts: tuple[Part, ...] = ()
     partner: str = ""
     heads: int | None = None
+    gate: str = ""
+    reads: str = ""
+    reads_parameter: float | None = None
+    normed: bool = False
+    gated_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class Place:
         last: the tensor is the last weight of a residual branch: its output is added to an ancestor of its own input.
             Also for the scale of a norm between that weight and the sum.
         width: size of the residual stream that the branch adds to; 0 where there is none.
+        chain: 0-based ordinal in a chain of weights with nothing but nonlinearities between them; None outside.
+        chained: how many weights that chain has.
     """
 
     stack: str = ""
@@ -86,6 +93,8 @@ class Place:
     members: int = 0
     last: bool = False
     width: int = 0
+    chain: int | None = None
+    chained: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,14 @@ _ROLES = {
     "norm_shift": "norm shift",
     "position": "position",
     "cat": "token",
+    # A learned query, and a row written among looked-up ones.
+    "scaled_dot_product_attention": "token",
+    "index_put": "token",
     "bias": "bias",
     "scale": "scale",
+    # Factors of other parameters: the magnitudes of weight norm, and what multiplies a parameter before data does.
+    "_weight_norm_interface": "scale",
+    "mul": "scale",
     "prelu": "slope",
 }
 # What only the surrounding graph can tell; `Use.role` carries them.
@@ -63,9 +69,12 @@ def role(kind: str, uses: Sequence[Use]) -> str:
     if kind == "buffer":
         return "buffer"
     ops = {use.op for use in uses}
-    shown = dict.fromkeys(use.role for use in uses if use.role)
-    if len(shown) > 1 and all(use.parts for use in uses if use.role):
+    # A tied head does not make its table another thing; what its lookups show does.
+    telling = [use for use in uses if use.op == "embedding" or "embedding" not in ops]
+    blocks = dict.fromkeys(use.role or _ROLES.get(use.op, "unknown") for use in telling if use.parts)
+    if len(blocks) > 1:
         return "packed"
-    if shown and "embedding" not in ops:
+    shown = dict.fromkeys(use.role for use in telling if use.role)
+    if shown:
         return next(iter(shown))
     return next((named for op, named in _ROLES.items() if op in ops), "unknown")

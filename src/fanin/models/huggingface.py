@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from fanin.errors import ArgumentError, MissingExtraError, UnknownNameError
+from fanin.models.parts import model_class_of_part
 
 Factory = Callable[[], nn.Module]
 
@@ -25,7 +26,8 @@ def type_factory(model_type: str, options: dict[str, Any]) -> Factory:
     """The factory of the transformers type `model_type`: its default config with `options` in place of fields.
 
     The class is the first that transformers has of: sequence-to-sequence, masked or causal language model, image
-    classifier; else the bare model.
+    classifier; else the bare model; for a part of another model (`hf:siglip_text_model`) the class made from its
+    config.
 
     Raises:
         MissingExtraError: transformers is not installed.
@@ -40,7 +42,7 @@ def type_factory(model_type: str, options: dict[str, Any]) -> Factory:
             raise UnknownNameError.among(f"option of hf:{model_type}", key, fields)
     configure = partial(make_config, **options)
     _check_config(f"hf:{model_type}", configure)
-    return lambda: _build(f"hf:{model_type}", configure())
+    return lambda: model_of(f"hf:{model_type}", configure())
 
 
 def config_factory(path: str) -> Factory:
@@ -64,7 +66,7 @@ def config_factory(path: str) -> Factory:
     configure = partial(make_config.from_dict, fields)
     _check_config(path, configure)
     architecture = next(iter(fields.get("architectures") or ()), None)
-    return lambda: _build(path, configure(), architecture)
+    return lambda: model_of(path, configure(), architecture)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -98,7 +100,13 @@ def _check_config(what: str, configure: Callable[[], object]) -> None:
         raise ArgumentError(f"{what}: transformers refuses this config: {error}") from error
 
 
-def _build(what: str, config: Any, architecture: str | None = None) -> nn.Module:
+def model_of(what: str, config: Any, architecture: str | None = None) -> nn.Module:
+    """The model of a transformers config, of the class named `architecture` or as `type_factory` chooses it.
+
+    Raises:
+        UnknownNameError: transformers has no such class.
+        ArgumentError: building needs files, or the config describes a part that is no model; `what` names it.
+    """
     with _offline():
         try:
             return _model_class(what, config, architecture)(config)
@@ -114,11 +122,13 @@ def _model_class(what: str, config: Any, architecture: str | None) -> Callable[[
         if found is None:
             raise UnknownNameError(f"{what}: transformers has no class {architecture!r}")
         return found._from_config
-    for head in _HEADS:
-        mapping = getattr(transformers, f"MODEL_FOR_{head}_MAPPING")
-        if type(config) in mapping:
-            return mapping[type(config)]._from_config
-    return transformers.AutoModel.from_config
+    for mapping in (*(f"MODEL_FOR_{head}_MAPPING" for head in _HEADS), "MODEL_MAPPING"):
+        found = getattr(transformers, mapping).get(type(config), None)
+        cls = found[0] if isinstance(found, tuple) else found
+        # Some heads are registered for the config of a whole model, but made from its text part.
+        if cls is not None and isinstance(config, cls.config_class):
+            return cls._from_config
+    return model_class_of_part(what, config)._from_config
 
 
 @contextmanager

@@ -33,10 +33,13 @@ def _why_table(tensor: TensorInfo) -> str:
     return f"a lookup passes its rows on: unit variance out{padding}"
 
 
-OTHERS = (
-    Rule(has_role("bias"), lambda _: Constant(0.0), "a bias starts at 0", "He et al. 2015"),
+NORMS = (
     Rule(has_role("norm scale"), _one, _why_one, "Ioffe & Szegedy 2015"),
     Rule(has_role("norm shift"), lambda _: Constant(0.0), "a norm starts centred", "Ioffe & Szegedy 2015"),
+)
+OTHERS = (
+    Rule(has_role("bias"), lambda _: Constant(0.0), "a bias starts at 0", "He et al. 2015"),
+    *NORMS,
     Rule(has_role("embedding", "position", "token"), _table, _why_table),
     Rule(has_role("slope"), lambda _: Constant(0.25), "PReLU starts at slope 1/4", "He et al. 2015"),
 )

@@ -26,6 +26,10 @@ class TensorInfo:
         tied_head: some lookup table of the model is also its output projection.
         place: where in the network it stands: layer, stack, residual branch.
         partner_role: for a bias the role of the weight whose product it is added to; "" where not known.
+        partner: for a bias the use of that weight; None where not known.
+        model_layers: layers of the model's deepest stack, for tensors outside of stacks too.
+        model_branches: residual branches of all its stacks together.
+        first: it is the first weight that the forward pass multiplies anything with.
 
     >>> use = Use("fc.weight", "linear", Axes.linear((64, 256)), "relu")
     >>> tensor = TensorInfo("fc.weight", (64, 256), "float32", "parameter", "projection", (use,))
@@ -43,11 +47,21 @@ class TensorInfo:
     tied_head: bool = False
     place: Place = field(default_factory=Place)
     partner_role: str = ""
+    partner: Use | None = None
+    model_layers: int = 0
+    model_branches: int = 0
+    first: bool = False
 
     @property
     def heads(self) -> int | None:
         """Into how many heads an attention weight's output (or input, for the output projection) is split."""
         return next((use.heads for use in self.uses if use.heads is not None), None)
+
+    @property
+    def gate(self) -> str:
+        """Which gate of a recurrent cell this block is ("forget"); "" where it is none, or several."""
+        gates = {use.gate for use in self.uses}
+        return gates.pop() if len(gates) == 1 else ""
 
     @property
     def _main(self) -> Use | None:
@@ -79,6 +93,26 @@ class TensorInfo:
     def parameter(self) -> float | None:
         """The number of the use: the activation's, or the constant added to a norm's scale."""
         return None if self._main is None else self._main.parameter
+
+    @property
+    def reads(self) -> str:
+        """The nonlinearity that its input came out of; "" where it is an input or came from a norm, sum or product."""
+        return "" if self._main is None else self._main.reads
+
+    @property
+    def reads_parameter(self) -> float | None:
+        """The number of the nonlinearity that its input came out of."""
+        return None if self._main is None else self._main.reads_parameter
+
+    @property
+    def normed(self) -> bool:
+        """A norm follows its product."""
+        return self._main is not None and self._main.normed
+
+    @property
+    def gated_by(self) -> str:
+        """The nonlinearity of the gate that its product is multiplied by; "" where there is none."""
+        return "" if self._main is None else self._main.gated_by
 
     @property
     def padding(self) -> int | None:

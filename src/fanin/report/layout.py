@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -34,9 +35,22 @@ class Field:
         """Columns of the terminal that it takes unbroken."""
         return max(map(cell_len, (self.header, *self.cells)))
 
-    def elided(self, width: int) -> Field:
-        """The same with every cell in at most `width` columns."""
-        return Field(self.header, [elide(cell, width) for cell in self.cells], self.style, self.number)
+    def narrowed(self, width: int) -> Field:
+        """The same names in at most `width` columns: elided where that still tells them apart, else broken at dots."""
+        cells = [elide(cell, width) for cell in self.cells]
+        if len(set(cells)) < len(set(self.cells)):
+            cells = [_broken(cell, width) for cell in self.cells]
+        return Field(self.header, cells, self.style, self.number)
+
+
+def _broken(name: str, width: int) -> str:
+    """The name over as many lines as it takes, broken behind dots; lines after the first are set in by one."""
+    lines = [""]
+    for part in re.findall(r"[^.]*\.?", name):
+        if lines[-1].strip() and len(lines[-1]) + len(part) > width:
+            lines.append(" ")
+        lines[-1] += elide(part, width - 1)
+    return "\n".join(lines)
 
 
 def natural_width(fields: Sequence[Field]) -> int:
@@ -48,7 +62,7 @@ def widest_fitting(choices: Sequence[Sequence[Field]], width: int) -> list[Field
     """The first of `choices` that fits `width`.
 
     If none does, the last one: with its last column left to wrap if that is words with room for some of them,
-    else with the names in its first column elided.
+    else with the names in its first column narrowed.
     """
     for fields in choices:
         if natural_width(fields) <= width:
@@ -56,7 +70,14 @@ def widest_fitting(choices: Sequence[Sequence[Field]], width: int) -> list[Field
     name, *others = choices[-1]
     if others and not others[-1].number and natural_width([name, *others[:-1]]) + GAP + NARROWEST_WORDS <= width:
         return [name, *others]
-    return [name.elided(max(SHORTEST_NAME, width - natural_width(others) - GAP)), *others]
+    return [name.narrowed(max(SHORTEST_NAME, width - natural_width(others) - GAP)), *others]
+
+
+def references(header: str, texts: Sequence[str]) -> tuple[Field, Field, Text]:
+    """A column of long texts, the same column with their numbers instead, and the numbered texts to stand below."""
+    numbers = {each: f"[{index}]" for index, each in enumerate(dict.fromkeys(filter(None, texts)), 1)} | {"": ""}
+    below = Text("\n".join(f"{number} {each}" for each, number in numbers.items() if each), style="dim")
+    return Field(header, texts, "dim"), Field(header, [numbers[each] for each in texts], "dim"), below
 
 
 def grid(fields: Sequence[Field], styles: Iterable[str] | None = None, *, total: bool = False) -> Table:

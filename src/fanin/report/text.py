@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
+from fanin.text_table import elide as elide
+from fanin.text_table import number as number
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-
-
-def number(value: float | None) -> str:
-    """Four significant digits; nothing for None.
-
-    >>> number(0.0883883), number(1.0), number(1.5e-7), number(None)
-    ('0.08839', '1', '1.5e-07', '')
-    """
-    return "" if value is None else f"{value:.4g}"
 
 
 def count(value: int | None) -> str:
@@ -53,15 +47,3 @@ def plural(value: int, noun: str) -> str:
     ('1 tensor', '2,410 tensors')
     """
     return f"{count(value)} {noun}" if value == 1 else f"{count(value)} {noun}s"
-
-
-def elide(name: str, width: int) -> str:
-    """The name in at most `width` characters: the middle goes, because both ends tell tensors apart.
-
-    >>> elide("transformer.h.11.attn.c_proj.weight", 24)
-    'transforme…c_proj.weight'
-    """
-    if len(name) <= width:
-        return name
-    tail = (width - 1) * 3 // 5
-    return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"

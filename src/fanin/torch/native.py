@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from fanin.errors import ArgumentError
 from fanin.plans import Plan
-from fanin.steps import Keep, Step, Unknown
+from fanin.plans.steps import Keep, Step, Unknown
 from fanin.torch.capture import Captured, capture
 from fanin.torch.tensors import StoredTensor, stored_tensors
 from fanin.torch.trace.twin import empty_like, twin_with

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
+from fanin.axes import Axes
 from fanin.errors import ArgumentError
 from fanin.graph import Graph, Place, Use, role
 from fanin.plans import Plan
-from fanin.recipes import Recipe, TensorInfo, named
-from fanin.steps import Draw, Step, Unknown
+from fanin.plans.steps import Draw, Step, Unknown
+from fanin.recipes import Choice, Recipe, TensorInfo, named, packed
+from fanin.recipes.unmatched import unmatched
 from fanin.torch.capture import Captured
 from fanin.torch.materialize import materialize
 from fanin.torch.native import native
+from fanin.torch.protection import honoured, protection_notes, protections
 from fanin.torch.trace import trace
 
 _LISTED = 3
+_ADJECTIVES = ("packed", "recurrent", "recurrent input", "recurrent hidden")
 
 
 def plan(
@@ -27,7 +31,8 @@ def plan(
     """Where the values of every parameter and buffer of `model` come from under a recipe, with the reason of each.
 
     The first rule of the recipe that matches a tensor decides; a tensor without a rule takes the law of the model's
-    own code; where that is not known either the step is Unknown, and `materialize` refuses it.
+    own code; where that is not known either the step is Unknown, and `materialize` refuses it. What `fanin.keep`, the
+    loading of weights or the model's own `_no_reinit` protects is kept under every recipe.
 
     Args:
         model: a module (real or meta), a captured model, or a function that makes one, which is captured.
@@ -45,10 +50,17 @@ def plan(
     """
     chosen = _recipe(recipe)
     source = native(model)
-    graph = trace(source.model, inputs)
+    graph = trace(source.model, inputs, source.plan)
     tensors = _infos(source.plan, graph)
-    steps = tuple(_step(source.plan[tensor.name], tensor, chosen) for tensor in tensors)
-    notes = (*source.plan.notes, *graph.notes, *_notes(chosen, tensors, graph))
+    marks = protections(source.model)
+    choices = [None if tensor.name in marks else packed.choose(chosen, tensor, graph) for tensor in tensors]
+    steps = [
+        _step(source.plan[tensor.name], tensor, chosen, choice) for tensor, choice in zip(tensors, choices, strict=True)
+    ]
+    steps = honoured(steps, source.plan, marks, constructed=not isinstance(model, nn.Module))
+    free = [choice for tensor, choice in zip(tensors, choices, strict=True) if tensor.name not in marks]
+    told = (*_notes(chosen, free, graph), *unmatched(chosen, tensors, graph), *protection_notes(marks, source.plan))
+    notes = (*source.plan.notes, *graph.notes, *told)
     return Plan(steps, type(source.model).__name__, chosen.name, notes)
 
 
@@ -92,6 +104,8 @@ def _module(model: object) -> nn.Module:
 def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
     uses = {name: graph.of(name) for name in steps}
     tied_head = any({"embedding", "linear"} <= {use.op for use in found} for found in uses.values())
+    stacks = {place.stack: place for place in graph.places.values() if place.stack}.values()
+    first = next((use.tensor for use in graph.uses if use.axes is not None), "")
     return tuple(
         TensorInfo(
             name=step.name,
@@ -104,32 +118,55 @@ def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
             tied_head=tied_head,
             place=graph.places.get(step.name, Place()),
             partner_role=_partner_role(uses[step.name], graph),
+            partner=_partner_use(uses[step.name], uses),
+            model_layers=max((place.layers for place in stacks), default=0),
+            model_branches=sum(place.branches for place in stacks),
+            first=step.name == first,
         )
         for step in steps.values()
     )
 
 
 def _partner_role(uses: Sequence[Use], graph: Graph) -> str:
-    partner = next((use.partner for use in uses if use.partner), "")
+    partner = _partner(uses)
     return role("parameter", graph.of(partner)) if partner else ""
 
 
-def _step(authors: Step, tensor: TensorInfo, recipe: Recipe) -> Step:
-    choice = recipe.choose(tensor)
-    step = replace(authors, role=tensor.role, axes=tensor.axes)
-    if choice is not None:
+def _partner_use(found: Sequence[Use], uses: Mapping[str, tuple[Use, ...]]) -> Use | None:
+    return next(iter(uses.get(_partner(found), ())), None)
+
+
+def _partner(uses: Sequence[Use]) -> str:
+    return next((use.partner for use in uses if use.partner), "")
+
+
+def _step(authors: Step, tensor: TensorInfo, recipe: Recipe, choice: Choice | None) -> Step:
+    seen = {"activation": tensor.activation, "parameter": tensor.parameter, "place": tensor.place}
+    step = replace(authors, role=tensor.role, axes=_axes(tensor), **seen)
+    if choice is not None and choice.initializer is not None:
         return replace(step, action=Draw(choice.initializer), why=choice.why, source=choice.source)
-    if recipe.rules and not isinstance(step.action, Unknown):
-        return replace(step, why=f"{recipe.name} has no rule for {_article(tensor.role)}; {step.why}")
-    return step
+    if isinstance(step.action, Unknown) or not recipe.rules:
+        return step
+    if choice is not None:
+        return replace(step, why=choice.why, source=choice.source)
+    return replace(step, why=f"{recipe.name} has no rule for {_article(tensor.role)}; {step.why}")
 
 
-def _article(word: str) -> str:
-    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+def _axes(tensor: TensorInfo) -> Axes | None:
+    """Its axes; of a packed tensor those of a block where all blocks have the same."""
+    blocks = {use.axes for use in tensor.uses if use.parts}
+    return tensor.axes if len(blocks) < 2 else None
 
 
-def _notes(recipe: Recipe, tensors: tuple[TensorInfo, ...], graph: Graph) -> Iterator[str]:
-    if recipe.rules and not any(recipe.choose(tensor) for tensor in tensors):
+def _article(role: str) -> str:
+    if role == "unknown":
+        return "a tensor of unknown role"
+    noun = f"{role} tensor" if role in _ADJECTIVES else role
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _notes(recipe: Recipe, choices: Sequence[Choice | None], graph: Graph) -> Iterator[str]:
+    if recipe.rules and choices and not any(choices):
         yield f"NO RULE of the recipe {recipe.name!r} matched any tensor: the plan is the model's own"
     if graph.unreached:
         more = f" and {len(graph.unreached) - _LISTED} more" if len(graph.unreached) > _LISTED else ""

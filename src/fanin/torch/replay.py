@@ -30,6 +30,7 @@ from fanin.torch.replay_ops import META, operator, takes_device
 MAX_LINES = 20_000
 _FLOOR = 1 << 22  # elements that any result may have, however small the program's tensor is
 _FACTOR = 64  # elements that a result may have for each of the tensor's
+_READ = 4  # elements that a result may have for each of those of a tensor that the program has read
 
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in vars(torch).values() if isinstance(dtype, torch.dtype)}
 _FORMATS = {str(form).removeprefix("torch."): form for form in (torch.contiguous_format, torch.preserve_format)}
@@ -53,10 +54,11 @@ class Draws:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where a program gets tensors that it does not compute."""
+    """Where a program gets tensors that it does not compute, and its operators: by default those that plans may run."""
 
     tensor: Callable[[str], torch.Tensor]
     draw: Callable[[Draws], torch.Tensor]
+    operator: Callable[[str], Any] = operator
 
 
 def run(program: tuple[Any, ...], sources: Sources, device: str = "cpu", limit: int = _FLOOR) -> torch.Tensor:
@@ -66,7 +68,7 @@ def run(program: tuple[Any, ...], sources: Sources, device: str = "cpu", limit: 
         program: the lines.
         sources: its other tensors.
         device: "cpu" or "meta".
-        limit: elements that a single result may have.
+        limit: elements that a single result may have; after it read a tensor, at least four times that one's.
 
     Raises:
         PlanError: a malformed program, an operator that plans may not run, or a result beyond `limit`.
@@ -83,6 +85,8 @@ def run(program: tuple[Any, ...], sources: Sources, device: str = "cpu", limit: 
                 raise
             except Exception as error:
                 raise PlanError(f"line {number} of the program, {line[0]!r}, fails: {error}") from error
+            if line[0] == "tensor":
+                held.limit = limit = max(limit, _READ * results[number].numel())
             _check_size(number, line, results[number], limit)
             held.take(number, results[number])
             for spent in last_use.get(number, ()):
@@ -146,7 +150,7 @@ def _run_line(line: tuple[Any, ...], results: dict[int, Any], sources: Sources, 
         case "draw":
             return _drawn(arguments, sources, limit)
         case _:
-            found = operator(name)
+            found = sources.operator(name)
     given = [_decoded(argument, results) for argument in arguments]
     named = {key: _decoded(value, results) for key, value in options}
     if takes_device(found):

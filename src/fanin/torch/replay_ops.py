@@ -49,7 +49,8 @@ _MATRICES = """
     linalg_matrix_exp linalg_householder_product geqrf orgqr _linalg_det _linalg_slogdet triangular_solve kron
     linalg_cross fft_fft fft_ifft fft_rfft fft_irfft _fft_c2c _fft_r2c _fft_c2r convolution avg_pool2d
     upsample_bilinear2d upsample_nearest2d upsample_bicubic2d avg_pool1d avg_pool3d _upsample_bilinear2d_aa
-    _upsample_bicubic2d_aa affine_grid_generator _adaptive_avg_pool2d
+    _upsample_bicubic2d_aa affine_grid_generator _adaptive_avg_pool2d max_pool2d_with_indices
+    native_batch_norm native_layer_norm native_group_norm
 """
 
 _PURE = frozenset(f"{_FACTORIES} {_VIEWS} {_COPIES} {_ARITHMETIC} {_REDUCTIONS} {_MATRICES}".split())

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fanin.initializers import Constant, Initializer, Normal, Orthogonal, TruncatedNormal, Uniform
-from fanin.torch.capture.records import Call, View
+from fanin.torch.capture.records import Call, Target, View
 from fanin.torch.capture.values import Values
 
 FREE = (Constant, Normal, Uniform, TruncatedNormal)
@@ -83,7 +83,7 @@ def _line(call: Call, values: Values) -> tuple[float, float] | None:
 
 def _constant(law: Constant, call: Call, dtype: torch.dtype, values: Values) -> Constant | None:
     """The constant, computed by the same operator in the same dtype, so that it rounds alike."""
-    operands = [_operand(argument, law, values) for argument in call.args]
+    operands = _operands(call, values)
     if any(operand is None for operand in operands) or len(call.op._schema.returns) != 1:
         return None
     name = call.name.removesuffix("_")
@@ -113,10 +113,22 @@ def _constant(law: Constant, call: Call, dtype: torch.dtype, values: Values) -> 
 _SELF = object()
 
 
-def _operand(argument: Any, law: Constant, values: Values) -> Any:
-    if isinstance(argument, View) and argument.geometry.numel == 1:
-        return values.scalar(argument)
-    return argument if isinstance(argument, (int, float)) else _SELF
+def _operands(call: Call, values: Values) -> list[Any]:
+    """The arguments as numbers, `_SELF` for the operand that the law is of; None where one is unknown."""
+    itself = _itself(call)
+    return [_SELF if at == itself else _number(argument, values) for at, argument in enumerate(call.args)]
+
+
+def _itself(call: Call) -> int:
+    """Position of the operand that the law is of: the written one, else the first that is no number."""
+    tensors = [at for at, argument in enumerate(call.args) if isinstance(argument, (View, Target))]
+    written = [at for at in tensors if isinstance(call.args[at], Target)]
+    several = [at for at in tensors if call.args[at].geometry.numel > 1]
+    return (*written, *several, *tensors)[0]
+
+
+def _number(argument: Any, values: Values) -> Any:
+    return values.scalar(argument) if isinstance(argument, View) else argument
 
 
 def _dtype_of(call: Call, dtype: torch.dtype) -> torch.dtype:

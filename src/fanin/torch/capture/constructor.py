@@ -7,23 +7,27 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.parameter import is_lazy
 
 from fanin.errors import CaptureError
 from fanin.plans import Plan
+from fanin.torch.capture.chance import Sampler
 from fanin.torch.capture.meta import Exchange
 from fanin.torch.capture.mode import CopiedFakeMode, Recorder
 from fanin.torch.capture.programs import NotReplayableError
+from fanin.torch.capture.runs import RUNS, Run, settled
 from fanin.torch.capture.steps import Accounts
 from fanin.torch.tensors import stored_tensors
 
 _LAZY = (
     "the constructor makes a lazy layer, whose shape is unknown until its first forward pass: give it its input size, "
-    "or run the model once and give it to fanin.plan"
+    "or run the model on a batch inside the function: `model = Net(); model(torch.zeros(1, 3, 32, 32)); return model`"
 )
 _DATA_POINTER = "Accessing the data pointer of FakeTensor"
 
@@ -51,20 +55,26 @@ def capture(factory: Callable[[], nn.Module]) -> Captured:
     Any constructor runs: those of torch.nn, of transformers, your own. Its random operators arrive with their
     numbers (`normal_(0, 0.02)` becomes `Normal(std=0.02)`); truncated, orthogonal, sparse, Dirac and identity
     initializations are recognised as such; a tensor that is partly overwritten becomes `Blocks`; what is computed
-    (sinusoids, masks, copies) becomes a `Replay` of those computations. Where the constructor asks for values that
-    involve no chance (`linspace(…).tolist()`), they are computed.
+    (sinusoids, masks, copies) becomes a `Replay` of those computations. Lazy layers get their shapes from a forward
+    pass inside the function.
+
+    Where the constructor asks for values that involve no chance (`linspace(…).tolist()`), they are computed. Where
+    they are random (`weight.norm().item()`), or where it takes numbers from Python's or NumPy's generators, it runs
+    six times with six draws: what is the same in all is a law; a tensor that differs keeps the values of the first
+    draw, and the plan's notes name it and the line that asked.
 
     Nothing is allocated, and the random state of torch, NumPy and Python, the default dtype and the grad mode are
     afterwards as before, also when the constructor raises.
 
     Args:
-        factory: called once without arguments; returns the model.
+        factory: called without arguments, once (six times where its course depends on chance); returns the model.
 
     Returns:
         The model on the meta device, and its complete plan. A tensor that nobody wrote is a step `Unknown`.
 
     Raises:
-        CaptureError: the factory returned no module, or asked for a random value.
+        CaptureError: the factory returned no module, a lazy layer without a shape, or other tensors with other random
+            numbers; or it asked for a random value that fanin cannot compute.
         Exception: whatever the constructor raises, with a note that fanin was capturing it.
 
     >>> captured = capture(lambda: nn.Linear(3, 4))
@@ -73,11 +83,26 @@ def capture(factory: Callable[[], nn.Module]) -> Captured:
     >>> captured.plan["weight"].why
     'Linear.reset_parameters: kaiming_uniform_(a=√5)'
     """
-    fake_mode = CopiedFakeMode(allow_non_fake_inputs=True)
-    recorder = Recorder(fake_mode)
     with _unchanged_state():
-        model = _constructed(factory, fake_mode, recorder)
-        return _captured(model, recorder)
+        first = _run(factory, 0)
+        if first.chancy:
+            settled(first, [_run(factory, number) for number in range(1, RUNS)])
+        return _captured(first)
+
+
+def _run(factory: Callable[[], nn.Module], number: int) -> Run:
+    sampler = Sampler(number)
+    fake_mode = CopiedFakeMode()
+    recorder = Recorder(fake_mode, sampler)
+    before = _other_chance()
+    model = _constructed(factory, fake_mode, recorder)
+    return Run(model, Accounts.of(recorder, stored_tensors(model)), sampler, _other_chance() != before)
+
+
+def _other_chance() -> tuple[Any, ...]:
+    """The random states of Python and NumPy."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    return random.getstate(), name, np.asarray(keys).tobytes(), *rest
 
 
 def _constructed(factory: Callable[[], nn.Module], fake_mode: FakeTensorMode, recorder: Recorder) -> nn.Module:
@@ -91,21 +116,18 @@ def _constructed(factory: Callable[[], nn.Module], fake_mode: FakeTensorMode, re
         try:
             model = factory()
         except Exception as error:
-            if "UninitializedParameter" in str(error):
-                raise CaptureError(_LAZY) from error
             error.add_note("This came up while fanin captured the constructor (it ran under fake tensors).")
             raise
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
         made = type(model).__name__
         raise CaptureError(f"capture needs a function that returns an nn.Module; this one returned {made}")
+    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        raise CaptureError(_LAZY)
     return model
 
 
-def _captured(model: nn.Module, recorder: Recorder) -> Captured:
-    stored = stored_tensors(model)
-    accounts = Accounts.of(recorder, stored)
-    steps = accounts.steps()
-    kept = {id(item.tensor): accounts.kept[item.name] for item in stored if item.name in accounts.kept}
+def _captured(run: Run) -> Captured:
+    model, recorder, kept = run.model, run.accounts.recorder, run.kept
 
     def values(fake: torch.Tensor) -> torch.Tensor | None:
         view = recorder.view(fake)
@@ -116,10 +138,14 @@ def _captured(model: nn.Module, recorder: Recorder) -> Captured:
 
     exchange = Exchange(values)
     exchange.model(model, kept)
-    notes = tuple(
-        f"attribute {name} holds a tensor that is no parameter or buffer and has no values" for name in exchange.lost
+    notes = (
+        *run.notes,
+        *(
+            f"attribute {name} holds a tensor that is no parameter or buffer and has no values"
+            for name in exchange.lost
+        ),
     )
-    return Captured(model, Plan(steps, type(model).__name__, "native", notes))
+    return Captured(model, Plan(run.steps, type(model).__name__, "native", notes))
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
-from fanin.initializers import Constant, Identity, Initializer, Normal
+from fanin.initializers import Constant, Identity, Initializer, Normal, Orthogonal
 from fanin.initializers.blocks import Blocks
 from fanin.torch.capture.affine import FREE, transformed
+from fanin.torch.capture.chance import chances
 from fanin.torch.capture.geometry import Geometry, Part, part_of
 from fanin.torch.capture.patterns import dirac_of, orthogonal_of, sparse_of, zeroed_column
 from fanin.torch.capture.records import Call, Given, Made, State, View, Written, covers, draws, history
@@ -127,11 +128,42 @@ def _of_call(call: Call, geometry: Geometry, values: Values) -> Initializer | No
         return constant
     if call.name == "eye":
         return Identity()
+    if call.name in ("cat", "stack"):
+        return _joined(call, geometry, values)
     operands = [view for view in call.views() if view.geometry.shape == geometry.shape]
     if len(operands) != 1:
         return None
     law = law_of(operands[0], values)
     return None if law is None else transformed(law, call, geometry.dtype, values)
+
+
+def _joined(call: Call, geometry: Geometry, values: Values) -> Initializer | None:
+    """The law of several tensors one after another, or stacked, if no two of them share random numbers."""
+    pieces, rank = call.args[0], len(geometry.shape)
+    axis = call.argument("dim", 0) % rank
+    stacks = call.name == "stack"
+    laws = [_in_place(law_of(piece, values), axis if stacks else rank) for piece in pieces[:MOST_BLOCKS]]
+    drawn = [chances(piece.state) for piece in pieces]
+    if len(pieces) > MOST_BLOCKS or len(frozenset().union(*drawn)) < sum(map(len, drawn)):
+        return None
+    if len(set(laws)) == 1 and isinstance(laws[0], FREE):
+        return laws[0]
+    start, parts = 0, list[tuple[tuple[int, ...], tuple[int, ...], Initializer]]()
+    for piece, law in zip(pieces, laws, strict=True):
+        if law is None or len(piece.geometry.shape) != rank - stacks:
+            return None
+        extent = 1 if stacks else piece.geometry.shape[axis]
+        size = *geometry.shape[:axis], extent, *geometry.shape[axis + 1 :]
+        parts.append((tuple(start if at == axis else 0 for at in range(rank)), size, law))
+        start += extent
+    return Blocks(Constant(0.0), tuple(parts))
+
+
+def _in_place(law: Initializer | None, inserted: int) -> Initializer | None:
+    """The law of a block that has one more dimension, of size 1, at `inserted`."""
+    if isinstance(law, Orthogonal) and not law.batch:
+        return replace(law, rows=tuple(axis + (axis >= inserted) for axis in law.rows))
+    return law if isinstance(law, FREE) else None
 
 
 def _constant(call: Call, values: Values) -> Constant | None:

@@ -11,15 +11,18 @@ from torch.utils._python_dispatch import (
     _disable_current_modes,  # pyright: ignore[reportPrivateUsage]
 )
 
+from fanin.torch.capture.chance import Sampler
 from fanin.torch.capture.geometry import Geometry
+from fanin.torch.capture.lazy import as_lazy
 from fanin.torch.capture.questions import answer
 from fanin.torch.capture.records import Call, Given, Made, Memory, State, Target, View, Written, covers
 from fanin.torch.capture.rejection import Rejection
-from fanin.torch.capture.schema import Effect, effect_of, overwrites
+from fanin.torch.capture.schema import Effect, effect_of, effect_of_call, overwrites
 from fanin.torch.capture.sites import site_of_call
 from fanin.torch.capture.values import Values
 from fanin.torch.tensors import storage_id
 
+_EMPTY = torch.ops.aten.empty.memory_format
 _DEVICE = torch.ops.prim.device.default
 _UNIFORM = torch.ops.aten.uniform_.default
 _FILLS = frozenset(
@@ -30,7 +33,14 @@ _SNAPSHOT_BYTES = 1 << 20
 
 
 class CopiedFakeMode(FakeTensorMode):
-    """A fake mode that deep copies of fake tensors share with their originals, so that they can meet again."""
+    """A fake mode that deep copies of fake tensors share with their originals, so that they can meet again.
+
+    It holds no weak references to its tensors: `Module.to(dtype)` swaps only tensors that have none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(allow_non_fake_inputs=True)
+        self.fake_tensor_converter.set_tensor_memo = _forget
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CopiedFakeMode:
         return self
@@ -43,9 +53,10 @@ class Recorder(TorchDispatchMode):
     tensors are read through fake twins and never changed.
     """
 
-    def __init__(self, fake_mode: FakeTensorMode) -> None:
+    def __init__(self, fake_mode: FakeTensorMode, sampler: Sampler) -> None:
         super().__init__()
         self.values = Values()
+        self.sampler = sampler
         self._fake_mode = fake_mode
         self._count = 0
         # Storages are held so that no other takes the address of one that was freed.
@@ -58,13 +69,14 @@ class Recorder(TorchDispatchMode):
             return args[0].fake_device
         if func._schema.name == _LIFT and not isinstance(args[0], FakeTensor):
             return self._lifted(args[0])
-        effect = effect_of(func)
+        effect = effect_of_call(func, args)
         args, named = self._twinned(args), self._twinned(named)
         if effect.asks and not _static(func, args):
             return self._asked(func, args, named)
         if effect.views:
             return self._viewed(func, effect, args, named)
-        return self._recorded(func, effect, args, named)
+        result = self._recorded(func, effect, args, named)
+        return as_lazy(result) if func is _EMPTY and args[0] == [0] else result
 
     def view(self, tensor: torch.Tensor) -> View | None:
         """The present state of a tensor; None for a real tensor that the constructor did not touch."""
@@ -116,7 +128,8 @@ class Recorder(TorchDispatchMode):
     def _encoded(self, value: Any, target: bool) -> Any:
         if isinstance(value, torch.Tensor):
             state = self._state(value)
-            return (Target(state.memory, Geometry.of(value))) if target else View(state, Geometry.of(value))
+            geometry = Geometry.of(value)
+            return Target(state.memory, geometry, state) if target else View(state, geometry)
         if isinstance(value, (tuple, list)):
             return tuple(self._encoded(item, target) for item in value)
         return value
@@ -171,8 +184,12 @@ class Recorder(TorchDispatchMode):
 
     def _asked(self, func: Any, args: Any, named: dict[str, Any]) -> Any:
         call = self._call(func, effect_of(func), args, named)
-        result = answer(call, self.values, self._settle)
+        result = answer(call, self.values, self.sampler, self._settle)
         return self._lifted(result) if isinstance(result, torch.Tensor) else result
+
+
+def _forget(t: torch.Tensor, v: FakeTensor) -> None:
+    return
 
 
 def _is_plain_fill(func: Any, args: Any) -> bool:

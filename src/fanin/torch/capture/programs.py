@@ -14,7 +14,7 @@ from fanin.errors import CaptureError
 from fanin.initializers import Initializer
 from fanin.torch.capture.geometry import Geometry
 from fanin.torch.capture.records import Call, Made, Memory, State, Target, View, Written, covers, draws, history
-from fanin.torch.capture.rewrites import rewritten
+from fanin.torch.capture.rewrites import draws_alone, rewritten
 from fanin.torch.replay import MAX_LINES
 from fanin.torch.replay_ops import operator
 
@@ -44,14 +44,17 @@ class Writer:
 
     Attributes:
         stands: for each random call what to use in its place; a call that is missing cannot be replayed.
-        given: existing data too large for a plan, by line, where `inline` is False.
+        inline: whether the program is for a plan; else it may run any operator and read data of any size.
+        given, ops: where it is not, the data that `tensor` lines number, and the operators by name.
     """
 
     stands: Mapping[int, Stand] = field(default_factory=dict)
     inline: bool = True
     lines: list[Line] = field(default_factory=list)
     given: list[torch.Tensor] = field(default_factory=list)
+    ops: dict[str, Any] = field(default_factory=dict)
     _memories: dict[Memory, tuple[tuple[Any, ...], Geometry]] = field(default_factory=dict)
+    _stored: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     _calls: dict[int, int] = field(default_factory=dict)
     _views: dict[tuple[Memory, Geometry], tuple[Any, ...]] = field(default_factory=dict)
 
@@ -62,6 +65,9 @@ class Writer:
             NotReplayableError: it needs random values without a stand, too much existing data, memory that
                 nobody wrote, or an operator that plans may not run.
         """
+        # Read first what is stored: a program may make as much as it has read.
+        read = {stand.tensor for stand in self.stands.values() if stand.tensor}
+        self._stored = {name: self._add("tensor", (name,)) for name in sorted(read)}
         for state in _needed(view.state):
             self._state(state)
             if len(self.lines) > MAX_LINES:
@@ -70,6 +76,10 @@ class Writer:
         if line != ("$", len(self.lines) - 1):
             self._add("alias.default", (line,))
         return tuple(self.lines)
+
+    def operator(self, name: str) -> Any:
+        """The operator that a line names."""
+        return self.ops[name] if name in self.ops else operator(name)
 
     def _add(self, name: str, args: tuple[Any, ...], kwargs: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         self.lines.append((name, args, kwargs))
@@ -88,7 +98,7 @@ class Writer:
         call = state.call
         if call.name.startswith(("empty", "new_empty")):
             return self._blank(state.geometry)
-        if call.random:
+        if call.random and not self._runs_itself(call):
             return self._laid_out(self._drawn(call, state.geometry), state.geometry)
         if call.order not in self._calls:
             self._calls[call.order] = self._call(call, state.geometry.dtype)[1]
@@ -101,7 +111,7 @@ class Writer:
         if state.memory not in self._memories:
             whole = Geometry((state.memory.numel,), (1,), 0, state.memory.dtype)
             self._memories[state.memory] = self._blank(whole), whole
-        if draws(state):
+        if draws(state) and not (state.law is None and self._runs_itself(call)):
             target = self._view(state.memory, state.geometry)
             self._add("copy_.default", (target, self._drawn(call, state.geometry, state.law)))
         elif call.order not in self._calls:
@@ -151,7 +161,7 @@ class Writer:
         if stand is None:
             raise NotReplayableError(f"it depends on random numbers, drawn by {call.name} at {call.site.line}")
         if stand.tensor:
-            return self._add("tensor", (stand.tensor,))
+            return self._stored[stand.tensor]
         source = rewritten(call, law)
         if source is None:
             raise NotReplayableError(f"it draws with {call.name} at {call.site.line}, a law that fanin does not have")
@@ -163,10 +173,23 @@ class Writer:
             line = self._add(step.operator, (line, *step.args), step.kwargs)
         return line
 
-    def _call(self, call: Call, made: torch.dtype) -> tuple[Any, ...]:
+    def _runs_itself(self, call: Call) -> bool:
+        """Whether a random call that fanin has no law for may stand in the program as it is."""
+        return call.order in self.stands and not self.inline and rewritten(call) is None
+
+    def _named(self, call: Call) -> str:
+        """The operator's name for the program."""
         name = str(call.op).removeprefix("aten.")
+        if not self.inline:
+            number = f"{name} of call {call.order}" if call.random else name
+            self.ops[number] = call.op
+            return number
         if call.op.namespace != "aten" or not _allowed(name):
             raise NotReplayableError(f"its computation uses {call.op} at {call.site.line}, which plans may not run")
+        return name
+
+    def _call(self, call: Call, made: torch.dtype) -> tuple[Any, ...]:
+        name = self._named(call)
         cast = _promoted(call, made)
         args = tuple(self._encoded(argument, cast) for argument in call.args)
         kwargs = {k: v for k, v in call.kwargs.items() if k not in _DROPPED and v is not None}
@@ -209,7 +232,7 @@ def _needed(state: State) -> list[State]:
         found[id(now)] = now
         if isinstance(now, Written) and now.before is not None:
             waiting.append(now.before)
-        if isinstance(now, (Made, Written)) and not draws(now):
+        if isinstance(now, (Made, Written)) and not draws_alone(now):
             waiting.extend(view.state for view in now.call.views())
     ordered = sorted(found.values(), key=lambda s: s.call.order if isinstance(s, (Made, Written)) else -1)
     _check_written(ordered)

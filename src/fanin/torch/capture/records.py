@@ -52,8 +52,11 @@ class Call:
         return torch.Tag.nondeterministic_seeded in self.op.tags
 
     def views(self) -> Iterator[View]:
-        """Every tensor that the call reads, other than those it also writes."""
-        return _views((*self.args, *self.kwargs.values()))
+        """Every tensor that the call reads; those it writes only where they are several (each needs the others)."""
+        given = (*self.args, *self.kwargs.values())
+        yield from _views(given)
+        written = [argument for argument in given if isinstance(argument, Target)]
+        yield from (target.before for target in written if len(written) > 1)
 
     def argument(self, name: str, default: Any = None) -> Any:
         """The argument of this name, given, or by the operator's own default."""
@@ -78,6 +81,12 @@ class Target:
 
     memory: Memory
     geometry: Geometry
+    state: State
+
+    @property
+    def before(self) -> View:
+        """The tensor as the call found it."""
+        return View(self.state, self.geometry)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

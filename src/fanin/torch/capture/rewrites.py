@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from fanin.initializers import Initializer, Normal, Uniform
-from fanin.torch.capture.records import Call, View
+from fanin.torch.capture.records import Call, Given, Made, State, View, Written, draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,15 @@ def rewritten(call: Call, law: Initializer | None = None) -> Rewritten | None:
             return Rewritten(Uniform())
         case _:
             return _derived(call)
+
+
+def draws_alone(state: State) -> bool:
+    """Whether the state is a draw of a known law, which depends on nothing else."""
+    return draws(state) and not isinstance(state, Given) and rewritten(state.call, _law(state)) is not None
+
+
+def _law(state: Made | Written) -> Initializer | None:
+    return state.law if isinstance(state, Written) else None
 
 
 def _normal(mean: Any, std: Any) -> Rewritten | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,10 @@ import torch
 # Operators that only rearrange a tensor's own shape and strides, or attach it to other memory.
 _METADATA = frozenset({"aten::set_", "aten::resize_", "aten::resize_as_", "aten::detach_", "aten::requires_grad_"})
 _VALUES = frozenset({"aten::is_nonzero"})
+
+_BATCH_NORM = torch.ops.aten.native_batch_norm.default
+_STATISTICS = ((3, "running_mean"), (4, "running_var"))
+_TRAINING = 5
 
 _ASKING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
@@ -44,6 +48,12 @@ def effect_of(op: Any) -> Effect:
     returns_alias = any(result.alias_info is not None for result in schema.returns)
     asks = schema.name in _VALUES or not _ASKING.isdisjoint(op.tags)
     return Effect(writes, not writes and (returns_alias or metadata), asks)
+
+
+def effect_of_call(op: Any, args: Any) -> Effect:
+    """The effect of one call: batch normalisation in training also writes its statistics, which its schema omits."""
+    effect = effect_of(op)
+    return replace(effect, writes=_STATISTICS) if op is _BATCH_NORM and args[_TRAINING] else effect
 
 
 _OVERWRITING = frozenset({"normal_", "uniform_", "zero_", "fill_", "copy_", "eye"}) | {

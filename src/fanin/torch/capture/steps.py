@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from fanin.errors import PlanError
-from fanin.steps import Action, Draw, Keep, Replay, Step, Unknown
+from fanin.plans.steps import Action, Draw, Keep, Replay, Step, Unknown
+from fanin.torch.capture.chance import chances
 from fanin.torch.capture.laws import law_of
 from fanin.torch.capture.mode import Recorder
 from fanin.torch.capture.programs import NotReplayableError, Stand, Writer, unwritten
-from fanin.torch.capture.records import Given, Made, State, View, Written, covers, draws, history
+from fanin.torch.capture.records import Given, Made, View, Written, covers, draws, history
 from fanin.torch.replay import Sources, limit_for, run
 from fanin.torch.tensors import StoredTensor
 
@@ -49,7 +50,7 @@ class Accounts:
         """The accounts of all stored tensors of a model."""
         views = [recorder.view(item.tensor) for item in stored]
         accounts = [
-            Account(item, view, frozenset() if view is None else _chances(view.state))
+            Account(item, view, frozenset() if view is None else chances(view.state))
             for item, view in zip(stored, views, strict=True)
         ]
         made = cls(recorder, accounts)
@@ -112,8 +113,18 @@ class Accounts:
         try:
             self.kept[account.stored.name] = self.recorder.values.of(account.view).clone()
         except NotReplayableError:
-            return Unknown(), reason
+            return self._sampled(account, account.view, reason)
         return Keep(), f"{reason}; the captured model holds the values"
+
+    def _sampled(self, account: Account, view: View, reason: str) -> tuple[Action, str]:
+        """One real draw of a tensor whose law has no name, if no other tensor has to fit it."""
+        if self._sharing(account) != [account]:
+            return Unknown(), reason
+        try:
+            self.kept[account.stored.name] = self.recorder.sampler.of(view).clone()
+        except NotReplayableError:
+            return Unknown(), reason
+        return Keep(), f"{reason}; the captured model holds one real draw, for any seed"
 
     def _program(self, account: Account, view: View) -> tuple[Any, ...]:
         """The program that computes a tensor, tried without memory, as materialize will."""
@@ -177,29 +188,6 @@ def _key(account: Account) -> tuple[object, ...]:
         return (id(account),)
     first = origin(account.view)
     return id(first.state), first.geometry
-
-
-def _chances(state: State) -> frozenset[int]:
-    """The orders of all random calls that a state depends on."""
-    seen: set[int] = set()
-    orders: set[int] = set()
-    waiting = [state]
-    while waiting:
-        now = waiting.pop()
-        if id(now) in seen:
-            continue
-        seen.add(id(now))
-        if not isinstance(now, Given) and draws(now):
-            orders.add(now.call.order)
-        waiting.extend(_behind(now))
-    return frozenset(orders)
-
-
-def _behind(state: State) -> list[State]:
-    if isinstance(state, Given):
-        return []
-    before = [state.before] if isinstance(state, Written) and state.before is not None else []
-    return before if draws(state) else [*before, *(view.state for view in state.call.views())]
 
 
 def _reason(view: View, why: str) -> tuple[str, str]:

@@ -51,9 +51,10 @@ class Values:
         writer = Writer(inline=False)
         flat = Geometry((state.memory.numel,), (1,), 0, state.memory.dtype)
         program = writer.program(View(state, flat))
+        sources = Sources(lambda name: writer.given[int(name)], _no_chance, writer.operator)
         with _disable_current_modes():
             try:
-                return run(program, Sources(lambda name: writer.given[int(name)], _no_chance), limit=_LIMIT)
+                return run(program, sources, limit=_LIMIT)
             except PlanError as error:
                 raise NotReplayableError(str(error)) from error
 

@@ -12,12 +12,13 @@ from torch import nn
 
 from fanin.errors import FaninError, PlanError
 from fanin.plans import Plan
+from fanin.plans.steps import Copy, Draw, Keep, Replay, Step, Unknown
 from fanin.random import Stream
-from fanin.steps import Copy, Draw, Keep, Replay, Step, Unknown
 from fanin.torch.capture.geometry import Geometry
 from fanin.torch.file_tensors import to_torch
 from fanin.torch.fill import is_wrapper
 from fanin.torch.materialize.laws import check_draw, check_law
+from fanin.torch.protection import protections
 from fanin.torch.replay import DTYPES, Sources, limit_for, names_read, run
 from fanin.torch.tensors import StoredTensor, storage_id, stored_tensors
 from fanin.weights import read_weights
@@ -46,7 +47,13 @@ class Task:
 
 
 def checked(
-    model: nn.Module, plan: Plan, seed: int, device: str | torch.device | None, allow_unknown: bool
+    model: nn.Module,
+    plan: Plan,
+    seed: int,
+    device: str | torch.device | None,
+    allow_unknown: bool,
+    *,
+    override_keep: bool = False,
 ) -> tuple[Task, ...]:
     """The tasks of a plan on a model, in the model's order, if all of them can be done.
 
@@ -59,6 +66,8 @@ def checked(
     _check_memory(stored, device)
     if plan.unknown and not allow_unknown:
         raise PlanError(_unknown_text(plan))
+    if not override_keep:
+        _check_protected(model, plan)
     shapes = {step.name: step for step in plan.steps}
     return _in_order(tuple(_task(plan[item.name], item, shapes) for item in stored))
 
@@ -130,6 +139,17 @@ def _check_overlap(stored: tuple[StoredTensor, ...]) -> None:
         for before, after in pairwise(places):
             if after[0] < before[1] and after[0] < after[1]:
                 raise PlanError(f"{before[2]!r} and {after[2]!r} overlap in memory without being the same tensor")
+
+
+def _check_protected(model: nn.Module, plan: Plan) -> None:
+    marks = protections(model)
+    written = [step.name for step in plan.steps if not isinstance(step.action, Keep | Unknown)]
+    guarded = [name for name in written if name in marks and marks[name].values and marks[name].held]
+    if guarded:
+        raise PlanError(
+            f"the plan would write {_listed(guarded)}, whose values are protected ({marks[guarded[0]].why}): plan this "
+            "model, so that the plan keeps them, give them up with fanin.unkeep, or pass override_keep=True"
+        )
 
 
 def _unknown_text(plan: Plan) -> str:

@@ -23,6 +23,7 @@ def materialize(
     device: str | torch.device | None = None,
     *,
     allow_unknown: bool = False,
+    override_keep: bool = False,
     progress: Progress | None = None,
 ) -> nn.Module:
     """Write the values of `plan` into `model`, in place, and return it.
@@ -40,12 +41,13 @@ def materialize(
         seed: from 0 to 2⁶⁴ − 1.
         device: where meta tensors get their memory (default "cpu"); real tensors must be there already.
         allow_unknown: leave tensors as they are for which the plan has no source (zeros on the meta device).
+        override_keep: also write tensors that have values and are marked to keep them (`fanin.keep`, loaded weights).
         progress: called after each tensor with the elements done and in all.
 
     Raises:
         PlanError: plan and model do not belong together (names, shapes, dtypes, ties), a step is Unknown, a Keep
-            step has no values to keep, a program or file cannot be used, or a tensor cannot be written (sharded,
-            quantised, sparse, overlapping another).
+            step has no values to keep, a step would write a protected tensor, a program or file cannot be used, or a
+            tensor cannot be written (sharded, quantised, sparse, overlapping another).
         ArgumentError: a seed out of range.
 
     >>> from fanin.torch.capture import capture
@@ -56,7 +58,7 @@ def materialize(
     True
     """
     with torch.inference_mode(False), torch.no_grad():
-        tasks = checked(model, plan, seed, device, allow_unknown)
+        tasks = checked(model, plan, seed, device, allow_unknown, override_keep=override_keep)
         memory = allocated(tasks, device)
         writes = Writes(tasks, memory, seed, progress)
         writes.run()

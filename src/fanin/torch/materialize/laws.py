@@ -42,9 +42,9 @@ def check_draw(draws: Draws) -> torch.Tensor:
 def _check_parts(law: Initializer, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     if isinstance(law, Blocks):
         _check_parts(law.base, shape, dtype)
-        for start, size, part in law.parts:
-            Region(shape, start, size)
-            _check_parts(part, size, dtype)
+        for part, each in law.pieces:
+            Region(shape, part.start, tuple(b - a for a, b in zip(part.start, part.end, strict=True)))
+            _check_parts(each, part.joined, dtype)
     elif isinstance(law, Constant):
         _check_constant(law, dtype)
     else:

@@ -11,8 +11,8 @@ from threading import Lock
 import torch
 
 from fanin.errors import FaninError
+from fanin.plans.steps import Copy, Draw, Replay
 from fanin.random import Stream, default_threads
-from fanin.steps import Copy, Draw, Replay
 from fanin.torch.fill import fill
 from fanin.torch.materialize.checks import Task
 from fanin.torch.materialize.memory import Memory

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from fanin.torch.probe.moments import Moments, moments
 
+_GLANCE = 8
+
 Laws = Mapping[str, tuple[float, float]]
 
 
@@ -28,7 +30,9 @@ class Taps:
 
 
 def taps(name: str, weight: Tensor, receptive: tuple[int, ...], units: int, seen: Moments, laws: Laws) -> Taps | None:
-    """The weight as independent draws; None where its values are plainly not (identity, Dirac)."""
+    """The weight as independent draws; None where its values are plainly not (identity, Dirac, mirrored)."""
+    if _is_mirrored(weight):
+        return None
     field = tuple(weight.shape[d] for d in receptive)
     if name in laws:
         mean, std = laws[name]
@@ -39,6 +43,18 @@ def taps(name: str, weight: Tensor, receptive: tuple[int, ...], units: int, seen
         return None
     mean = _significant(seen.mean, seen.std, weight.numel())
     return _measured(weight, receptive, mean)
+
+
+def _is_mirrored(weight: Tensor) -> bool:
+    """The second half along one of the first two dimensions is minus the first, and not zero."""
+    halves = [weight.detach().chunk(2, axis) for axis in range(min(2, weight.ndim)) if not weight.shape[axis] % 2]
+    return any(len(pair) == 2 and _opposite(*pair) for pair in halves)
+
+
+def _opposite(one: Tensor, other: Tensor) -> bool:
+    # A corner tells almost always; only then all values are read.
+    corner = (slice(_GLANCE),) * min(2, one.ndim)
+    return bool(torch.equal(one[corner], -other[corner]) and one.any() and torch.equal(one, -other))
 
 
 def _measured(weight: Tensor, receptive: tuple[int, ...], mean: float) -> Taps:

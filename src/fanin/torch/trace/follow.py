@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map
 from fanin.torch.tensors import storage_id
 from fanin.torch.trace.activations import GRID, Values, is_affine, recognise
 from fanin.torch.trace.origins import SHAPE_ONLY, Origins
+from fanin.torch.trace.pieces import Key, Piece, key
 from fanin.torch.trace.recording import Call
 from fanin.torch.trace.uses import NORMS
 
@@ -67,6 +68,7 @@ class _Value:
 @dataclass
 class _Walk:
     known: dict[int, _Value]
+    foreign: frozenset[Key] = frozenset()
     reduced: set[int] = field(default_factory=set[int])
     found: Follower | None = None
     unnamed: bool = False
@@ -88,10 +90,12 @@ class Following:
                 for storage in {storage_id(tensor) for tensor in call.inputs}:
                     self._readers[storage].append(index)
 
-    def after(self, index: int) -> Follower:
-        """What the output of call number `index` goes into next."""
+    def after(self, index: int, piece: Piece | None = None) -> Follower:
+        """What the output of call number `index`, or one piece of it, goes into next."""
         start = storage_id(self._calls[index].outputs[0])
-        walk = _Walk({start: _Value(GRID)})
+        if piece is not None and piece.half is not None:
+            return _HALVES[piece.half]
+        walk = _Walk({start: _Value(GRID)}, frozenset[Key]() if piece is None else piece.foreign)
         queue = self._later(start, index)
         heapq.heapify(queue)
         done = index
@@ -115,7 +119,7 @@ class Following:
             written = [storage_id(out) for out in call.outputs]
             walk.reduced |= set(written)
             return written
-        inputs = [tensor for tensor in call.inputs if storage_id(tensor) in walk.known]
+        inputs = [tensor for tensor in call.inputs if _is_known(tensor, walk)]
         if not inputs or call.op in SHAPE_ONLY:
             return []
         source = walk.known[storage_id(inputs[0])].values
@@ -139,7 +143,7 @@ class Following:
         return [out]
 
     def _closed(self, call: Call, walk: _Walk) -> bool:
-        return all(storage_id(tensor) in walk.known for tensor in call.inputs)
+        return all(_is_known(tensor, walk) for tensor in call.inputs)
 
     def _only_reduced(self, call: Call, walk: _Walk) -> bool:
         data = [storage_id(tensor) for tensor in call.inputs if self._origins.of(tensor) is None]
@@ -149,7 +153,7 @@ class Following:
         """The call only moves, normalises, shifts or scales: by parameters, by statistics of the values, by a mask."""
         if call.op in _THROUGH:
             return True
-        others = [tensor for tensor in call.inputs if storage_id(tensor) not in walk.known]
+        others = [tensor for tensor in call.inputs if not _is_known(tensor, walk)]
         if call.op not in ("add", "sub", "mul", "div") or not others:
             return False
         return all(self._is_factor(tensor, walk) for tensor in others)
@@ -166,6 +170,12 @@ _NAMED = {
     # The mean of its slopes, 1/8 and 1/3, as evaluation mode has it.
     "rrelu_with_noise": Follower("leaky_relu", (1 / 8 + 1 / 3) / 2),
 }
+# The halves of a gated linear unit: value and gate.
+_HALVES = (Follower("linear"), Follower("sigmoid"))
+
+
+def _is_known(tensor: torch.Tensor, walk: _Walk) -> bool:
+    return storage_id(tensor) in walk.known and not (walk.foreign and key(tensor) in walk.foreign)
 
 
 def _part(tensor: torch.Tensor, walk: _Walk) -> tuple[tuple[int, int], ...]:

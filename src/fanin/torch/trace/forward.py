@@ -11,19 +11,29 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from fanin.errors import TraceError
+from fanin.graph.chains import chained, in_chains
+from fanin.graph.flow import Flow
+from fanin.graph.places import places
 from fanin.graph.records import Graph, Use
+from fanin.graph.structure import Structure
+from fanin.plans.steps import Step
 from fanin.torch.tensors import stored_tensors
+from fanin.torch.trace.attempts import attempted
+from fanin.torch.trace.constants import constants
+from fanin.torch.trace.containers import containers
+from fanin.torch.trace.dataflow import FlowBuilder
 from fanin.torch.trace.follow import Following
-from fanin.torch.trace.inputs import guesses
 from fanin.torch.trace.modules import uses_by_type
 from fanin.torch.trace.origins import Origins
+from fanin.torch.trace.packed import settled
+from fanin.torch.trace.pieces import Piece
 from fanin.torch.trace.recording import Call, Recorder, WholeOperations, follow_modules
 from fanin.torch.trace.twin import weightless_twin
 from fanin.torch.trace.undisturbed import arguments, switch_cache_off, undisturbed
 from fanin.torch.trace.uses import CONTRACTIONS, Uses
 
 
-def trace(model: nn.Module, inputs: Any = None) -> Graph:
+def trace(model: nn.Module, inputs: Any = None, native: Mapping[str, Step] | None = None) -> Graph:
     """Every use of every parameter in one forward pass, with axes and the nonlinearity that follows.
 
     The pass runs on a copy without weights (`meta`), in evaluation mode; the model itself, its hooks, buffers and
@@ -35,6 +45,7 @@ def trace(model: nn.Module, inputs: Any = None) -> Graph:
         inputs: a tensor, a tuple of positional or a mapping of keyword arguments. Without them they are made from the
             model's first layer or its transformers config. If that fails, what could not be followed is taken from
             the classes of the modules, and `notes` says so.
+        native: the plan of the model's own code, where it is known: the values of small buffers that `meta` lost.
 
     Raises:
         TraceError: the forward pass failed on the given inputs; names the layer.
@@ -43,40 +54,24 @@ def trace(model: nn.Module, inputs: Any = None) -> Graph:
     >>> [(use.tensor, use.axes.fans, use.activation) for use in graph.uses if use.axes]
     [('0.weight', (4.0, 3.0), 'relu'), ('2.weight', (3.0, 2.0), 'linear')]
     """
+    known = constants(native or {})
     if inputs is not None:
-        pass_ = _Pass(model)
+        pass_ = _Pass(model, known)
         pass_.run(inputs)
-        return pass_.graph(())
-    return _guessed(model)
+        return pass_.graph(pass_.assumed)
+    pass_, notes = attempted(model, lambda: _Pass(model, known))
+    return _with_fallback(model, (), _NOTHING, notes) if pass_ is None else pass_.graph(notes)
 
 
-def _guessed(model: nn.Module) -> Graph:
-    furthest: _Pass | None = None
-    failure: TraceError | None = None
-    try:
-        for description, inputs in guesses(model):
-            pass_ = _Pass(model)
-            try:
-                pass_.run(inputs)
-                return pass_.graph((f"inputs were made up: {description}",))
-            except TraceError as error:
-                if furthest is None or len(pass_.calls) > len(furthest.calls):
-                    furthest, failure = pass_, error
-    except TraceError as error:  # the model cannot even be copied
-        failure = error
-    why = "nothing tells what inputs it takes" if failure is None else str(failure)
-    note = f"the forward pass was not followed to its end ({why}); module classes fill in: pass inputs= to trace it"
-    if furthest is None:
-        return _with_fallback(model, (), (note,))
-    return furthest.graph((note,))
+_NOTHING = Structure(Flow((), (), (), frozenset()), (), {})
 
 
 class _Pass:
     """One forward pass of a weightless twin."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, known: Mapping[str, torch.Tensor]) -> None:
         self._model = model
-        self._twin, parameters = weightless_twin(model)
+        self._twin, parameters = weightless_twin(model, known)
         self._origins = Origins(parameters)
         self._recorder = Recorder()
         follow_modules(self._twin, self._recorder)
@@ -84,6 +79,11 @@ class _Pass:
     @property
     def calls(self) -> list[Call]:
         return self._recorder.calls
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What code that asked for values was told."""
+        return self._recorder.answers.notes
 
     def run(self, inputs: Any) -> None:
         args, kwargs = arguments(inputs)
@@ -96,19 +96,33 @@ class _Pass:
             raise TraceError(self._failure(error)) from error
 
     def graph(self, notes: tuple[str, ...]) -> Graph:
-        uses, found = self._uses()
-        return _with_fallback(self._model, uses, notes + found)
-
-    def _uses(self) -> tuple[tuple[Use, ...], tuple[str, ...]]:
-        reader = Uses(self._origins)
-        following: list[tuple[Use, int | None]] = []
-        for index, call in enumerate(self.calls):
-            uses = reader.of(call)
-            following += [(use, index if call.op in CONTRACTIONS else None) for use in uses]
-            self._origins.derives(call)
+        made, flow, pieces = self._read()
+        structure = Structure(flow, made, {number: piece.features for number, piece in pieces.items()})
         after = Following(self.calls, self._origins)
-        uses = dict.fromkeys(_followed(use, index, after) for use, index in following)
-        return tuple(uses), tuple(_notes(uses))
+        followed = [
+            _followed(structure.uses[number], index if node.op in CONTRACTIONS else None, after, pieces.get(number))
+            for index, node in enumerate(flow.nodes)
+            for number in node.uses
+        ]
+        told, chains = chained(flow, followed)
+        uses = dict.fromkeys(told)
+        graph = _with_fallback(self._model, tuple(uses), structure, (*notes, *_notes(uses)))
+        return replace(graph, places=in_chains(graph.places, chains))
+
+    def _read(self) -> tuple[list[Use], Flow, dict[int, Piece]]:
+        """Every use in order, the dataflow whose nodes number them, and which outputs a block's use makes.
+
+        Node and call have the same index.
+        """
+        reader, builder = Uses(self._origins, self.calls), FlowBuilder(self._origins)
+        made: list[Use] = []
+        for call in self.calls:
+            uses = reader.of(call)
+            self._origins.derives(call)
+            builder.add(call, range(len(made), len(made) + len(uses)))
+            made += uses
+        made = settled(made, reader.wholes, reader.shapes)
+        return made, builder.flow(), {number: piece for number, piece in reader.pieces.items() if made[number].parts}
 
     def _failure(self, error: Exception) -> str:
         where = self._recorder.modules[-1] if self._recorder.modules else ""
@@ -118,10 +132,10 @@ class _Pass:
         return f"the forward pass failed in {place}: {type(error).__name__}: {first}"
 
 
-def _followed(use: Use, index: int | None, after: Following) -> Use:
+def _followed(use: Use, index: int | None, after: Following, piece: Piece | None) -> Use:
     if index is None or use.op == "bias":
         return use
-    follower = after.after(index)
+    follower = after.after(index, piece)
     return replace(use, activation=follower.activation, parameter=follower.parameter)
 
 
@@ -133,13 +147,14 @@ def _notes(uses: Mapping[Use, None]) -> Iterator[str]:
             yield f"{use.tensor}: one of its dimensions is summed in part and free in part, so it has no single fan"
 
 
-def _with_fallback(model: nn.Module, uses: tuple[Use, ...], notes: tuple[str, ...]) -> Graph:
+def _with_fallback(model: nn.Module, uses: tuple[Use, ...], structure: Structure, notes: tuple[str, ...]) -> Graph:
     """The graph with uses by module class for parameters that the pass never reached."""
     reached = {use.tensor for use in uses}
-    unreached = tuple(t.name for t in stored_tensors(model) if t.kind == "parameter" and t.name not in reached)
+    names = [stored.name for stored in stored_tensors(model) if stored.kind == "parameter"]
+    unreached = tuple(name for name in names if name not in reached)
     missing = set(unreached)
     by_type = tuple(use for use in uses_by_type(model) if use.tensor in missing)
-    return Graph(uses + by_type, unreached, notes)
+    return Graph(uses + by_type, unreached, notes, places(structure, containers(model), names))
 
 
 def _is_meta(leaf: Any) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 from fanin.models.inputs import example_inputs
+from fanin.models.signature import Failure, signature_inputs
 
 # Sides of images that published networks want; a flattened map fits only its own.
 _SIDES = (32, 28, 64, 224, 96, 128, 227, 299, 256, 48, 16, 8)
@@ -17,32 +20,36 @@ _LENGTHS = (64, 1024, 128, 256, 16000, 16, 8)
 _VOLUMES = (32, 64, 16)
 
 
-def guesses(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Inputs that `model` may accept, the likeliest first, each with a description."""
-    known = example_inputs(model, 2)
-    if known is not None:
-        yield _described(known), known
-    for inputs in (_audio(model), _dummy(model)):
+def guesses(model: nn.Module) -> Generator[tuple[str, Any], Failure]:
+    """Inputs that `model` may accept, the likeliest first, each with a description; it may be sent how one failed."""
+    dtype = next((each.dtype for each in model.parameters() if each.is_floating_point()), torch.float32)
+    made = _made(model)
+    inputs: Any = next(made, None)
+    while inputs is not None:
+        inputs = tree_map(partial(_in_dtype, dtype), inputs)
+        failure = yield _described(inputs), inputs
+        try:
+            inputs = made.send(failure)
+        except StopIteration:
+            return
+
+
+def _made(model: nn.Module) -> Generator[Any, Failure]:
+    found = yield from signature_inputs(model)
+    if found:
+        return
+    for inputs in (example_inputs(model, 2), _dummy(model)):
         if inputs is not None:
-            yield _described(inputs), inputs
+            yield inputs
     required = _required(model)
     for tensor in _firsts(model):
-        inputs = (tensor,) * required
-        yield _described(inputs), inputs
+        yield (tensor,) * required
 
 
-def _audio(model: nn.Module) -> dict[str, torch.Tensor] | None:
-    """Speech models of transformers: a second of waveform, or as many frames as the encoder has positions."""
-    config: Any = getattr(model, "config", None)
-    match getattr(model, "main_input_name", None):
-        case "input_values":
-            return {"input_values": torch.zeros(2, 16000)}
-        case "input_features" if hasattr(config, "num_mel_bins") and hasattr(config, "max_source_positions"):
-            frames = torch.zeros(2, config.num_mel_bins, 2 * config.max_source_positions)
-            tokens = {"decoder_input_ids": torch.zeros(2, 8, dtype=torch.long)}
-            return {"input_features": frames} | (tokens if getattr(config, "is_encoder_decoder", False) else {})
-        case _:
-            return None
+def _in_dtype(dtype: torch.dtype, leaf: Any) -> Any:
+    """Signals in the dtype of the weights, as a model in half precision wants them."""
+    signal = isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+    return torch.empty_like(leaf, dtype=dtype, device="meta") if signal else leaf
 
 
 def _dummy(model: nn.Module) -> Any:
@@ -101,6 +108,10 @@ def _required(model: nn.Module) -> int:
 
 def _described(inputs: Any) -> str:
     if isinstance(inputs, dict):
-        return ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+        return ", ".join(f"{name} {_shape(value)}" for name, value in inputs.items())
     tensors = inputs if isinstance(inputs, tuple) else (inputs,)
-    return ", ".join(f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}" for tensor in tensors)
+    return ", ".join(f"{str(tensor.dtype).removeprefix('torch.')} {_shape(tensor)}" for tensor in tensors)
+
+
+def _shape(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__

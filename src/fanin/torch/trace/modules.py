@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from torch import nn
 
 from fanin.axes import Axes
-from fanin.graph.records import Use
+from fanin.graph.records import Part, Use
+from fanin.torch.trace.recurrent import gate_uses
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -24,14 +26,45 @@ def uses_by_type(model: nn.Module) -> Iterator[Use]:
     """The use of each parameter whose module's class tells it; activations are not known this way."""
     for name, module in model.named_modules():
         for key, parameter in module.named_parameters(recurse=False):
-            op, axes = _use(module, key, tuple(parameter.shape))
-            if op:
-                yield Use(f"{name}.{key}" if name else key, op, axes, module=name, padding=_padding(module))
+            shape, tensor = tuple(parameter.shape), f"{name}.{key}" if name else key
+            if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+                yield from _recurrent_uses(module, name, key, shape)
+            elif isinstance(module, nn.MultiheadAttention) and key.startswith("in_proj"):
+                yield from _packed_uses(module, tensor, shape, name)
+            else:
+                op, axes = _use(module, key, shape)
+                if op:
+                    yield Use(tensor, op, axes, module=name, padding=_padding(module))
+
+
+def _recurrent_uses(module: nn.Module, name: str, key: str, shape: tuple[int, ...]) -> Iterator[Use]:
+    """A layer's keys tell what they are: weight_ih_l0, bias_hh_l1_reverse, weight_hr_l0."""
+    dot = f"{name}." if name else ""
+    kind, _, rest = key.partition("_")
+    if rest.startswith("hr"):
+        yield Use(dot + key, "linear", Axes.linear(shape), "linear", module=name, role="projection")
+        return
+    role = "" if kind == "bias" else "recurrent input" if rest.startswith("ih") else "recurrent hidden"
+    partner = f"{dot}weight_{rest}" if kind == "bias" else ""
+    yield from (replace(use, role=role) for use in gate_uses(dot + key, shape, _recurrent(module), partner, name))
+
+
+def _packed_uses(attention: nn.MultiheadAttention, tensor: str, shape: tuple[int, ...], module: str) -> Iterator[Use]:
+    """Query, key and value, one below the other."""
+    third = (shape[0] // 3, *shape[1:])
+    for place, role in enumerate(("attention query", "attention key", "attention value")):
+        parts = (Part((place * third[0], *(0,) * (len(shape) - 1)), third),)
+        if len(shape) == 2:
+            yield Use(tensor, "linear", Axes.linear(third), module=module, role=role, parts=parts)
+        else:
+            apart = f"{role.split()[1][0]}_proj_weight"
+            same = attention._qkv_same_embed_dim  # pyright: ignore[reportPrivateUsage]
+            weight = "in_proj_weight" if same else apart
+            partner = tensor.removesuffix("in_proj_bias") + weight
+            yield Use(tensor, "bias", module=module, parts=parts, partner=partner)
 
 
 def _use(module: nn.Module, key: str, shape: tuple[int, ...]) -> tuple[str, Axes | None]:
-    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
-        return (_recurrent(module), Axes.linear(shape)) if len(shape) == 2 else ("bias", None)
     if isinstance(module, _NORMS) or _looks_like_rms_norm(module):
         return ("norm_scale" if key == "weight" else "norm_shift"), None
     if "bias" in key:
@@ -72,7 +105,10 @@ def _convolution(module: nn.Module, shape: tuple[int, ...]) -> tuple[str, Axes |
 
 
 def _recurrent(module: nn.Module) -> str:
-    return str(getattr(module, "mode", type(module).__name__.removesuffix("Cell"))).lower()
+    if isinstance(module, nn.RNNCell):
+        return f"rnn_{module.nonlinearity}_cell"
+    name = str(getattr(module, "mode", type(module).__name__)).lower()
+    return name.removesuffix("cell") + "_cell" if name.endswith("cell") else name
 
 
 def _is_transformers_conv1d(module: nn.Module, shape: tuple[int, ...]) -> bool:

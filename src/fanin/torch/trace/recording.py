@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -13,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from fanin.torch.tensors import storage_id
+from fanin.torch.trace.answers import Answers
 
 # Operations that torch takes apart below the dispatcher; they are recorded whole, under their own name.
 RECURRENT = frozenset(
@@ -61,15 +63,26 @@ class Recorder(TorchDispatchMode):
         super().__init__()
         self.calls: list[Call] = []
         self.modules: list[str] = []
+        self.answers = Answers()
         self._hidden = 0
+
+    @property
+    def module(self) -> str:
+        """The innermost module that runs."""
+        return self.modules[-1] if self.modules else ""
 
     def __torch_dispatch__(
         self, func: Any, types: Iterable[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        args, kwargs = _meet(func, tuple(args), kwargs)
-        result = _run(func, tuple(args), kwargs)
-        self.record(func.overloadpacket.__name__.rstrip("_"), func, tuple(args), kwargs, result)
+        given = self.answers.rewritten(func, tuple(args), self.module)
+        args, kwargs = _meet(func, given, kwargs)
+        result = self.answers.of(func, args, kwargs, self.module)
+        if result is NotImplemented:
+            result = _run(func, args, kwargs)
+        op = func.overloadpacket.__name__.rstrip("_")
+        # Which elements are picked is told by the values of constant indices.
+        self.record(op, func, given if op == "index" else tuple(args), kwargs, result)
         return result
 
     def record(self, op: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -77,8 +90,7 @@ class Recorder(TorchDispatchMode):
         outputs = _meta_tensors(result)
         if self._hidden or not outputs:
             return
-        module = self.modules[-1] if self.modules else ""
-        self.calls.append(Call(op, function, args, kwargs, _meta_tensors((args, kwargs)), outputs, module))
+        self.calls.append(Call(op, function, args, kwargs, _meta_tensors((args, kwargs)), outputs, self.module))
 
     def whole(self, op: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run `function`, recording it as one call."""
@@ -92,7 +104,7 @@ class Recorder(TorchDispatchMode):
 
 
 class WholeOperations(TorchFunctionMode):
-    """Hands recurrent cells and attention to the recorder before torch takes them apart."""
+    """Hands recurrent cells, attention and questions about values to the recorder before torch looks into them."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
@@ -104,7 +116,23 @@ class WholeOperations(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in _WHOLE:
             return self._recorder.whole(name, func, tuple(args), kwargs or {})
+        if name in ("tolist", "numpy") and args[0].is_meta:
+            listed = self._recorder.answers.listed(args[0], self._recorder.module)
+            return listed if name == "tolist" else np.array(listed)
+        if name == "__getitem__":
+            args = (args[0], _index(args[1]))
         return func(*args, **(kwargs or {}))
+
+
+def _index(index: Any) -> Any:
+    """Lists of positions as tensors with values, where torch would make them without."""
+    if isinstance(index, tuple):
+        return tuple(torch.tensor(each) if _is_positions(each) else each for each in index)
+    return torch.tensor(index) if _is_positions(index) else index
+
+
+def _is_positions(index: object) -> bool:
+    return isinstance(index, list) and bool(index) and all(type(each) is int for each in index)
 
 
 def follow_modules(model: nn.Module, recorder: Recorder) -> None:
@@ -129,15 +157,27 @@ def _leaving(recorder: Recorder) -> Callable[..., None]:
 
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if func is not torch.ops.aten._grouped_mm.default:
+    if func is torch.ops.aten._grouped_mm.default:
+        return _grouped_product(*args, **kwargs)
+    try:
         return func(*args, **kwargs)
-    # Without values the matrices of experts may have any dtype; torch insists on bfloat16.
-    halves = tree_map(_halved, (args, kwargs))
-    return func(*halves[0], **halves[1]).to(args[0].dtype)
+    except RuntimeError as error:
+        # Some operators want even scalars on the device of the rest; and what has no values may be of any size.
+        if not any(reason in str(error) for reason in ("same device", "allocate memory")):
+            raise
+        args, kwargs = tree_map(_without_values, (args, kwargs))
+        return func(*args, **kwargs)
 
 
-def _halved(leaf: Any) -> Any:
-    return leaf.bfloat16() if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf
+def _grouped_product(
+    left: torch.Tensor, right: torch.Tensor, ends: torch.Tensor | None = None, *_: Any
+) -> torch.Tensor:
+    """Its shape alone: torch insists on bfloat16 and on strides, which do not matter without values."""
+    rows, columns = left.shape[-2], right.shape[-1]
+    groups = (left.shape[0],) if right.dim() == left.dim() == 3 else ()
+    if left.dim() == right.dim() == 2 and ends is not None:
+        groups = (ends.numel(),)
+    return left.new_empty((*groups, rows, columns))
 
 
 def _meta_tensors(tree: Any) -> tuple[torch.Tensor, ...]:
@@ -158,7 +198,11 @@ def _meet(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tup
 
 
 def _to_meta(leaf: Any) -> Any:
-    if not isinstance(leaf, torch.Tensor) or leaf.is_meta or leaf.dim() == 0:
+    return _without_values(leaf) if isinstance(leaf, torch.Tensor) and leaf.dim() else leaf
+
+
+def _without_values(leaf: Any) -> Any:
+    if not isinstance(leaf, torch.Tensor) or leaf.is_meta:
         return leaf
     return torch.empty_strided(leaf.shape, leaf.stride(), dtype=leaf.dtype, device="meta")
 

@@ -18,10 +18,10 @@ _SMALL = 1 << 20
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def weightless_twin(model: nn.Module) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+def weightless_twin(model: nn.Module, known: Mapping[str, torch.Tensor]) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     """A deep copy of `model` in evaluation mode whose parameters are on `meta`, and these parameters by name.
 
-    Small buffers keep their values; large ones are on `meta` too. Tied tensors stay tied.
+    Small buffers keep their values, or have those of `known`; large ones are on `meta` too. Tied tensors stay tied.
 
     Raises:
         TraceError: the model cannot be copied.
@@ -29,13 +29,14 @@ def weightless_twin(model: nn.Module) -> tuple[nn.Module, dict[str, torch.Tensor
     stored = stored_tensors(model)
     parameters = {entry.name: empty_like(entry.tensor, "meta") for entry in stored if entry.kind == "parameter"}
     buffers = {entry.name: _constant(entry.tensor) for entry in stored if entry.kind == "buffer"}
+    buffers |= {name: known[name] for name, buffer in buffers.items() if buffer.is_meta and name in known}
     return twin_with(model, parameters | buffers).eval(), parameters
 
 
 def twin_with(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
     """A deep copy of `model` that holds `tensors` (by name of the stored tensor) instead of its own.
 
-    Hooks are left out, except those of `torch.nn.utils`, which compute weights (weight norm).
+    Hooks are left out, except those of `torch.nn.utils`, which compute weights (weight norm), and of transformers.
 
     Raises:
         TraceError: the model cannot be copied.
@@ -83,8 +84,14 @@ def _hooks(model: nn.Module) -> Iterator[Callable[..., Any]]:
             yield from getattr(module, kind).values()
 
 
+def _computes(hook: Callable[..., Any]) -> bool:
+    """The model needs the hook to work: it computes weights, or collects hidden states for a later layer."""
+    collects = getattr(hook, "__module__", "").startswith("transformers.")
+    return collects or type(hook).__module__.startswith("torch.nn.utils")
+
+
 def _drop_hooks(module: nn.Module) -> None:
     for kind in _HOOKS:
         hooks = getattr(module, kind)
-        for key in [key for key, hook in hooks.items() if not type(hook).__module__.startswith("torch.nn.utils")]:
+        for key in [key for key, hook in hooks.items() if not _computes(hook)]:
             del hooks[key]

@@ -1,0 +1,160 @@
+"""`auto`: every law from the graph alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod, sqrt
+
+from fanin import schemes
+from fanin.graph.roles import ROLES
+from fanin.initializers import Blocks, Constant, Initializer, Normal
+from fanin.recipes import auto_weights
+from fanin.recipes.common import NORMS
+from fanin.recipes.layer_scale import cait_eps
+from fanin.recipes.matching import both, contracts, has_role
+from fanin.recipes.recipe import Recipe
+from fanin.recipes.recurrent import LSTM
+from fanin.recipes.rule import Rule
+from fanin.recipes.tensor_info import TensorInfo
+
+ROUTER = 0.1
+POSITION = 0.5
+
+
+def _zero(_: TensorInfo) -> Initializer:
+    return Constant(0.0)
+
+
+def _table(tensor: TensorInfo, share: float = 1.0) -> Initializer:
+    law = Normal(std=share / sqrt(tensor.shape[-1]) if tensor.tied_head else share)
+    if tensor.padding is None:
+        return law
+    return Blocks(law, parts=(((tensor.padding, 0), (1, tensor.shape[-1]), Constant(0.0)),))
+
+
+def _why_table(tensor: TensorInfo) -> str:
+    padding = "" if tensor.padding is None else f"; row {tensor.padding} is padding: 0"
+    if tensor.tied_head:
+        return f"the model's tables are tied to its head: 1/√{tensor.shape[-1]} gives logits of variance 1{padding}"
+    return f"a lookup passes its rows on: the stream starts at variance 1{padding}"
+
+
+def _why_position(tensor: TensorInfo) -> str:
+    return f"half as wide as the tokens it is added to{'' if not tensor.tied_head else f', 1/√{tensor.shape[-1]}'}"
+
+
+def _branch_scale(tensor: TensorInfo) -> Initializer:
+    return Constant(cait_eps(tensor.model_layers) if prod(tensor.shape) > 1 else 0.0)
+
+
+def _why_branch_scale(tensor: TensorInfo) -> str:
+    if prod(tensor.shape) > 1:
+        return f"branches start almost shut: {cait_eps(tensor.model_layers):g} for {tensor.model_layers} layers"
+    return "one factor per branch, 0: the block passes its input on"
+
+
+def _sets_rate(tensor: TensorInfo) -> bool:
+    return contracts(tensor) and tensor.activation == "softplus" and tensor.place.branch is not None
+
+
+def _ends_branch(tensor: TensorInfo) -> bool:
+    return tensor.place.last
+
+
+AUTO = Recipe(
+    "auto",
+    (
+        Rule(
+            has_role("state-space A", "state-space D", "time step"),
+            lambda _: None,
+            "eigenvalues and time steps of a state space are a design of the authors: their law stays",
+            "Gu & Dao 2023, arXiv 2312.00752",
+        ),
+        Rule(
+            _sets_rate,
+            lambda _: None,
+            "softplus inside a branch makes a time step or a rate: the authors' law stays",
+            "Gu & Dao 2023, arXiv 2312.00752",
+        ),
+        Rule(
+            has_role("modulation"),
+            _zero,
+            "scales, shifts and gates that a condition sets start at 0: the block does not depend on it yet",
+            "Peebles & Xie 2023, arXiv 2212.09748 (adaLN-Zero)",
+        ),
+        Rule(
+            has_role("lora B"), _zero, "the adapter adds nothing at the start", "Hu et al. 2021, arXiv 2106.09685, 4.1"
+        ),
+        Rule(
+            has_role("lora A"),
+            lambda tensor: schemes.lecun_normal(tensor.contracted),
+            lambda tensor: f"variance 1 out of variance 1: fan-in {tensor.contracted.fan_in:g}",
+            "Hu et al. 2021, arXiv 2106.09685, 4.1",
+        ),
+        Rule(
+            has_role("router"),
+            lambda tensor: schemes.lecun_normal(tensor.contracted, sqrt(ROUTER)),
+            f"nearly equal chances for every expert: logits of variance {ROUTER:g}",
+            "Fedus, Zoph & Shazeer 2021, arXiv 2101.03961, section 2.4 (scale 0.1)",
+        ),
+        Rule(
+            has_role("layer scale"),
+            _branch_scale,
+            _why_branch_scale,
+            "Touvron et al. 2021, arXiv 2103.17239, section 2; De & Smith 2020, arXiv 2002.10444",
+        ),
+        Rule(
+            both(has_role("norm scale"), _ends_branch),
+            lambda tensor: Constant(0.0 - (tensor.parameter or 0.0)),
+            "the last norm of a residual branch starts at 0: the block passes its input on",
+            "Goyal et al. 2017, arXiv 1706.02677, section 5.1; Liu et al. 2021, arXiv 2111.09883 (res-post-norm)",
+        ),
+        *NORMS,
+        Rule(
+            has_role("relative position"),
+            _zero,
+            "no distance is preferred at the start",
+            "Bao et al. 2021, arXiv 2106.08254 (BEiT), code",
+        ),
+        Rule(
+            has_role("position"),
+            lambda tensor: _table(tensor, POSITION),
+            _why_position,
+            "Radford et al. 2021, arXiv 2103.00020 (CLIP: tokens 0.02, positions 0.01)",
+        ),
+        Rule(has_role("embedding", "token"), _table, _why_table),
+        *(replace(rule, source=rule.source or LSTM.source) for rule in LSTM.rules),
+        Rule(
+            auto_weights.in_pairs,
+            auto_weights.law,
+            auto_weights.why,
+            "Balduzzi et al. 2017, arXiv 1702.08591, section 5 (looks-linear); Xiao et al. 2018, arXiv 1806.05393",
+        ),
+        Rule(
+            both(contracts, _ends_branch),
+            auto_weights.law,
+            auto_weights.why,
+            "Hanin & Rolnick 2018, arXiv 1803.01719, section 3.2; Radford et al. 2019 (GPT-2)",
+        ),
+        Rule(contracts, auto_weights.law, auto_weights.why, "He et al. 2015, arXiv 1502.01852, gains by quadrature"),
+        Rule(has_role("bias"), _zero, "a bias starts at 0", "He et al. 2015, arXiv 1502.01852"),
+        Rule(
+            has_role("slope"),
+            lambda _: Constant(0.25),
+            "PReLU starts at slope 1/4",
+            "He et al. 2015, arXiv 1502.01852",
+        ),
+        Rule(
+            has_role(*ROLES),
+            lambda _: None,
+            lambda tensor: f"nothing tells how wide {_article(tensor.role)} should be: the authors' law stays",
+        ),
+    ),
+    title="from the graph alone: gains of what comes before and behind, true fans, shares of branches",
+    source="second moments kept as in He et al. 2015 (arXiv 1502.01852), branches as in Radford et al. 2019",
+)
+
+
+def _article(role: str) -> str:
+    noun = "a tensor of unknown role" if role == "unknown" else f"{'an' if role[0] in 'aeiou' else 'a'} {role}"
+    return noun if role != "packed" else "a packed tensor"

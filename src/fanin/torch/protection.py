@@ -1,0 +1,211 @@
+"""Tensors whose values must stay: one mark that every pass honours, and the marks of others that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+from fanin.errors import ArgumentError, UnknownNameError
+from fanin.plans.steps import Keep, Step, Unknown
+from fanin.torch.capture import Captured
+from fanin.torch.tensors import Registration, identity, registrations
+
+_KEPT = "_fanin_kept"  # in a module's __dict__: the keys of its own tensors that are kept
+_LOADED = "_is_hf_initialized"
+_NO_REINIT = "_no_reinit"
+
+Chosen = str | nn.Module | torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Why a tensor is protected.
+
+    Attributes:
+        why: for a person.
+        source: who set the mark.
+        values: the mark is about the values that are there; else about the law that the model's own code gave.
+        held: the tensor has memory, and so values.
+    """
+
+    why: str
+    source: str
+    values: bool = True
+    held: bool = True
+
+
+_BY_USER = Mark("marked keep: its values stay as they are", "fanin.keep")
+_BY_LOADING = Mark("its values were loaded: they stay as they are", f"transformers' mark {_LOADED} on the tensor")
+_BY_AUTHORS = Mark(
+    "marked _no_reinit: no general rule may write it", f"the model's mark {_NO_REINIT} on the tensor", values=False
+)
+
+
+def keep(model: nn.Module | Captured, *chosen: Chosen) -> tuple[str, ...]:
+    """Protect tensors: every plan for this model keeps their values, whatever the recipe, and `materialize` refuses
+    plans that would write them.
+
+    The mark stands on the module that registers the tensor, not in its state dict; copies and pickles of the model
+    have it too. fanin honours two marks of others in the same way: `_is_hf_initialized` on a tensor, which
+    transformers sets on values that it has loaded (its mark of the same name on modules says only that their init has
+    run, and counts for nothing), and `_no_reinit`, by which a model's code says that no general rule may write a
+    tensor (Mamba's time step): there the authors' own law stays.
+
+    Args:
+        model: the model, real, on the meta device or captured.
+        chosen: names of tensors or modules ("backbone" stands for all in it), patterns of them as in shells
+            ("*.attn", "h.0.*"), modules, or tensors of the model; nothing for all of its tensors.
+
+    Returns:
+        The names of the kept tensors among these, tied ones once.
+
+    Raises:
+        UnknownNameError: a name or pattern of nothing in the model; then nothing is marked.
+        ArgumentError: a module or tensor of another model.
+
+    >>> import fanin
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> keep(model, "0")
+    ('0.weight', '0.bias')
+    >>> before = model[0].weight.clone()
+    >>> fanin.initialize(model, "he")["0.weight"].why, bool((model[0].weight == before).all())
+    ('marked keep: its values stay as they are', True)
+    """
+    found = _chosen(_module(model), chosen)
+    for entry in found:
+        vars(entry.module)[_KEPT] = _kept(entry.module) | {entry.key}
+    return _names(found)
+
+
+def unkeep(model: nn.Module | Captured, *chosen: Chosen) -> tuple[str, ...]:
+    """Give tensors up again: takes back what `keep`, the loading of weights and `_no_reinit` marked.
+
+    Args:
+        model: the model.
+        chosen: as for `keep`; nothing for all of its tensors.
+
+    Returns:
+        The names of the tensors that were protected and are no more.
+
+    Raises:
+        UnknownNameError, ArgumentError: as `keep`.
+
+    >>> model = nn.Linear(4, 3)
+    >>> keep(model), unkeep(model, "bias"), unkeep(model)
+    (('weight', 'bias'), ('bias',), ('weight',))
+    """
+    found = [entry for entry in _chosen(_module(model), chosen) if _mark(entry) is not None]
+    for entry in found:
+        vars(entry.module)[_KEPT] = _kept(entry.module) - {entry.key}
+        for mark in (_LOADED, _NO_REINIT):
+            vars(entry.tensor).pop(mark, None)
+    return _names(found)
+
+
+def protections(model: nn.Module) -> dict[str, Mark]:
+    """The mark of each protected tensor, by each of its names; one marked under one of its names is under all."""
+    entries = list(registrations(model))
+    marks = {identity(entry.tensor): mark for entry in reversed(entries) if (mark := _mark(entry)) is not None}
+    marked = ((entry, marks.get(identity(entry.tensor))) for entry in entries)
+    return {entry.name: replace(mark, held=has_values(entry.tensor)) for entry, mark in marked if mark is not None}
+
+
+def honoured(
+    steps: Sequence[Step], authors: Mapping[str, Step], marks: Mapping[str, Mark], *, constructed: bool
+) -> tuple[Step, ...]:
+    """The steps with those of protected tensors as their marks ask for.
+
+    Args:
+        steps: the steps of a plan.
+        authors: the steps of the model's own code, by name.
+        marks: the protected tensors.
+        constructed: the authors' steps are what the constructor did, not what reset code would do.
+    """
+    return tuple(
+        _protected(step, authors[step.name], marks[step.name], constructed) if step.name in marks else step
+        for step in steps
+    )
+
+
+def _protected(step: Step, authors: Step, mark: Mark, constructed: bool) -> Step:
+    if mark.values or mark.held:
+        return replace(step, action=Keep(), why=mark.why, source=mark.source)
+    if constructed:
+        return replace(step, action=authors.action, why=f"{mark.why}; {authors.why}", source=authors.source)
+    missing = "a meta tensor whose constructor is not known: plan the function that makes the model instead"
+    return replace(step, action=Unknown(), why=f"{mark.why}, and it is {missing}", source=mark.source)
+
+
+def protection_notes(marks: Mapping[str, Mark], steps: Mapping[str, Step]) -> Iterator[str]:
+    """How many tensors hold loaded values, and how to give them up."""
+    loaded = sum(1 for name in steps if marks.get(name, _BY_USER).source == _BY_LOADING.source)
+    if loaded:
+        yield (
+            f"{loaded} of {len(steps)} tensors hold values that transformers loaded, and keep them; "
+            "fanin.unkeep(model) gives them up"
+        )
+
+
+def has_values(tensor: torch.Tensor) -> bool:
+    """Whether the tensor has memory of its own."""
+    return not tensor.is_meta and not isinstance(tensor, FakeTensor)
+
+
+def _module(model: object) -> nn.Module:
+    module = model.model if isinstance(model, Captured) else model
+    if not isinstance(module, nn.Module):
+        raise ArgumentError(f"expected a module or a captured model, got {type(module).__name__}")
+    return module
+
+
+def _mark(entry: Registration) -> Mark | None:
+    if entry.key in _kept(entry.module):
+        return _BY_USER
+    if getattr(entry.tensor, _LOADED, False) is True and has_values(entry.tensor):
+        return _BY_LOADING
+    return _BY_AUTHORS if getattr(entry.tensor, _NO_REINIT, False) is True else None
+
+
+def _kept(module: nn.Module) -> frozenset[str]:
+    return vars(module).get(_KEPT, frozenset())
+
+
+def _chosen(model: nn.Module, chosen: Sequence[Chosen]) -> list[Registration]:
+    """The registrations that are meant, and all others of the same tensors."""
+    entries = list(registrations(model))
+    picked = {id(entry) for each in chosen for entry in _picked(model, entries, each)}
+    meant = {identity(entry.tensor) for entry in entries if not chosen or id(entry) in picked}
+    return [entry for entry in entries if identity(entry.tensor) in meant]
+
+
+def _picked(model: nn.Module, entries: Sequence[Registration], chosen: object) -> Iterator[Registration]:
+    found = [entry for entry in entries if _means(chosen, entry, model)]
+    if found:
+        yield from found
+    elif isinstance(chosen, str):
+        modules = (name for name, _ in model.named_modules() if name)
+        raise UnknownNameError.among("tensor or module", chosen, [*(entry.name for entry in entries), *modules])
+    else:
+        raise ArgumentError(f"the model holds no tensor of the {type(chosen).__name__} that is to be kept")
+
+
+def _means(chosen: object, entry: Registration, model: nn.Module) -> bool:
+    match chosen:
+        case str():
+            return fnmatchcase(entry.name, chosen) or fnmatchcase(entry.name, f"{chosen}.*")
+        case nn.Module():
+            return any(module is entry.module for module in chosen.modules())
+        case torch.Tensor():
+            return identity(entry.tensor) == identity(chosen)
+        case _:
+            raise ArgumentError(f"keep takes names, modules and tensors, not {type(chosen).__name__}")
+
+
+def _names(entries: Sequence[Registration]) -> tuple[str, ...]:
+    firsts = {identity(entry.tensor): entry.name for entry in reversed(entries)}
+    return tuple(dict.fromkeys(firsts[identity(entry.tensor)] for entry in entries))

@@ -1,0 +1,127 @@
+"""From recorded calls to the framework-free record of their dataflow."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from fanin.graph.flow import Flow, Node, Value
+from fanin.torch.tensors import storage_id
+from fanin.torch.trace.origins import SHAPE_ONLY, Origins
+from fanin.torch.trace.recording import Call
+
+# Operation → where its dimension stands among the arguments, and what it is where left out.
+_AXIS = {
+    "cat": (1, 0),
+    "stack": (1, 0),
+    "_softmax": (1, -1),
+    "_log_softmax": (1, -1),
+    "topk": (2, -1),
+    "sort": (1, -1),
+    "argmax": (1, None),
+    "max": (1, None),
+    "glu": (1, -1),
+    "cumsum": (1, -1),
+}
+_ATTENTION = ("query", "key", "value")
+
+
+class FlowBuilder:
+    """Takes finished calls one by one, each once `Origins` knows it."""
+
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+        self._nodes: list[Node] = []
+        self._makers: list[int] = []
+        self._readers: list[list[int]] = []
+        self._data: set[int] = set()
+        self._contents: dict[int, int] = {}
+
+    def add(self, call: Call, uses: Sequence[int]) -> None:
+        """Append one call that made the uses with these indices."""
+        is_view = call.is_view
+        reads = tuple(self._value(tensor) for tensor in _arguments(call))
+        picked = _picked(call)
+        if picked is not None:
+            reads = (replace(reads[0], shape=tuple(call.outputs[0].shape), strides=picked[0], offset=picked[1]),)
+        index = len(self._nodes)
+        if not is_view:
+            for memory in {value.memory for value in reads}:
+                self._readers[memory].append(index)
+            for storage in dict.fromkeys(storage_id(tensor) for tensor in call.outputs):
+                self._contents[storage] = self._memory(index)
+        writes = tuple(self._value(tensor) for tensor in call.outputs)
+        node = Node(
+            op=call.op,
+            module=call.module,
+            reads=reads,
+            writes=writes,
+            is_view=is_view,
+            in_place=not is_view and bool(reads) and _is_same(call.inputs[0], call.outputs[0]),
+            pointwise=call.pointwise or picked is not None,
+            axis=_axis(call),
+            uses=tuple(uses),
+        )
+        self._nodes.append(node)
+
+    def flow(self) -> Flow:
+        """The finished record."""
+        readers = tuple(tuple(each) for each in self._readers)
+        return Flow(tuple(self._nodes), tuple(self._makers), readers, frozenset(self._data))
+
+    def _value(self, tensor: torch.Tensor) -> Value:
+        storage = storage_id(tensor)
+        if storage not in self._contents:
+            self._contents[storage] = self._memory(-1)
+        memory = self._contents[storage]
+        if self._origins.is_data(tensor) and (tensor.is_floating_point() or tensor.is_complex()):
+            self._data.add(memory)
+        return Value(memory, tuple(tensor.shape), tuple(tensor.stride()), int(tensor.storage_offset()))
+
+    def _memory(self, maker: int) -> int:
+        self._makers.append(maker)
+        self._readers.append([])
+        return len(self._makers) - 1
+
+
+def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return storage_id(one) == storage_id(other)
+
+
+def _arguments(call: Call) -> tuple[torch.Tensor, ...]:
+    if call.op in SHAPE_ONLY:
+        return ()
+    if call.op != "scaled_dot_product_attention":
+        return call.inputs
+    named = [call.kwargs[name] for name in _ATTENTION if name in call.kwargs]
+    first = [tensor for tensor in (*call.args[:3], *named) if isinstance(tensor, torch.Tensor)]
+    return (*first, *(tensor for tensor in call.inputs if all(tensor is not other for other in first)))
+
+
+def _picked(call: Call) -> tuple[tuple[int, ...], int] | None:
+    """Strides and offset of a copy by constant, evenly spaced indices along one dimension: a slice in other words."""
+    if call.op != "index" or call.inputs[0] is not call.args[0]:
+        return None
+    source, chosen = call.args[:2]
+    axes = [axis for axis, places in enumerate(chosen) if places is not None]
+    if len(axes) != 1 or chosen[axes[0]].is_meta or chosen[axes[0]].dim() != 1 or chosen[axes[0]].dtype == torch.bool:
+        return None
+    axis, places = axes[0], chosen[axes[0]].tolist()
+    steps = {after - before for before, after in itertools.pairwise(places)}
+    if not places or len(steps) > 1:
+        return None
+    step, strides = next(iter(steps), 1), list(source.stride())
+    first = places[0] % source.shape[axis]
+    offset = int(source.storage_offset()) + first * strides[axis]
+    strides[axis] *= step
+    return tuple(strides), offset
+
+
+def _axis(call: Call) -> int | None:
+    position, default = _AXIS.get(call.op, (len(call.args), None))
+    axis: Any = call.args[position] if position < len(call.args) else call.kwargs.get("dim", default)
+    return axis if isinstance(axis, int) else None

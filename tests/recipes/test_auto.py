@@ -1,0 +1,203 @@
+"""`auto` in numbers and words, tensor by tensor."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import pytest
+
+from fanin.axes import Axes
+from fanin.gains import gain, gated_point, operating_point, response
+from fanin.graph import ROLES, Place, Use
+from fanin.initializers import Blocks, Constant, Mirrored, Normal, Orthogonal
+from fanin.recipes import TensorInfo, named
+from fanin.recipes.auto_weights import DEEP
+
+AUTO = named("auto")
+LINEAR = Axes.linear((64, 256))
+
+
+def weight(role="projection", activation="linear", place=None, axes=LINEAR, op="linear", **fields):
+    use = Use("w", op, axes, activation, **fields)
+    return TensorInfo("w", axes.shape, "float32", "parameter", role, (use,), place=place or Place())
+
+
+def other(role, shape=(64,), parameter=None, **fields):
+    return TensorInfo("t", shape, "float32", "parameter", role, (Use("t", role, parameter=parameter),), **fields)
+
+
+def std(tensor):
+    return AUTO.choose(tensor).initializer.std
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "selu", "linear"])
+def test_scale_free_nonlinearities_have_their_gain_over_fan_in(activation):
+    assert std(weight(activation=activation)) == pytest.approx(gain(activation).forward / 16, rel=1e-8)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu", "mish", "elu"])
+def test_what_is_passed_on_has_a_second_moment_of_one(activation):
+    assert response(activation, 256 * std(weight(activation=activation)) ** 2).second_moment == pytest.approx(1)
+
+
+def test_bounded_nonlinearities_are_made_up_for_by_the_next_weight():
+    assert std(weight(activation="tanh")) == pytest.approx(1 / 16)
+    assert std(weight(activation="tanh", reads="tanh")) == pytest.approx(gain("tanh").forward / 16)
+    assert std(weight("head", reads="sigmoid")) == pytest.approx(gain("sigmoid").forward / 16)
+    assert std(weight("head", reads="relu")) == pytest.approx(1 / 16)
+
+
+def test_the_number_of_a_nonlinearity_is_used():
+    assert std(weight(activation="leaky_relu", parameter=1.0)) == pytest.approx(1 / 16)
+    narrow = weight("head", reads="sin", reads_parameter=0.1)
+    assert std(narrow) == pytest.approx(1 / 16 / sqrt(response("sin", 1.0, 0.1).second_moment))
+
+
+def test_words():
+    why = AUTO.choose(weight(activation="gelu")).why
+    assert why == "gelu follows: gain 1.468 over fan-in 256; passes on a second moment of 1, gradients ×1.06"
+    assert AUTO.choose(weight("head")).why == ("no nonlinearity follows: gain 1 over fan-in 256; logits of variance 1")
+    assert AUTO.choose(weight(activation="")).why == "what follows is not known: gain 1 over fan-in 256"
+    why = AUTO.choose(weight(activation="leaky_relu", parameter=0.2, reads="tanh")).why
+    assert why.startswith("reads tanh, leaky_relu(0.2) follows: gain 2.208")
+    assert AUTO.choose(weight(activation="relu", normed=True)).why.endswith(
+        "a norm follows, so the scale does not matter"
+    )
+
+
+def test_gates_and_values_are_alike_and_their_product_is_one():
+    gate, value = weight("mlp gate", "silu"), weight("mlp up", gated_by="silu")
+    assert std(gate) == std(value) == sqrt(gated_point("silu").variance) / 16
+    assert response("silu", 256 * std(gate) ** 2).second_moment * 256 * std(value) ** 2 == pytest.approx(1)
+    assert std(weight("mlp down")) == 1 / 16
+    assert AUTO.choose(value).why.endswith("gate and value alike, their product has a second moment of 1")
+
+
+def test_the_last_weight_of_a_branch_shares_the_growth_of_the_stream():
+    place = Place("layers", 3, 12, branch=7, branches=24, last=True)
+    choice = AUTO.choose(weight("mlp down", place=place))
+    assert choice.initializer.std == pytest.approx(1 / 16 / sqrt(24))
+    assert choice.why.endswith(
+        "one of 24 branches, variance 1/24 each: all add at most 1 to a stream read through norms, or make it ×2.66"
+    )
+    assert "arXiv 1803.01719" in choice.source
+    assert std(weight("mlp down", place=place, normed=True)) == 1 / 16
+    assert std(weight("mlp down", place=Place("layers", 3, 12, branch=7, branches=24))) == 1 / 16
+
+
+def test_zero_where_identity_is_wanted():
+    last = Place(last=True, branches=8)
+    assert AUTO.choose(weight("modulation")).initializer == Constant(0.0)
+    assert AUTO.choose(weight("lora B")).initializer == Constant(0.0)
+    assert AUTO.choose(weight("lora A")).initializer == Normal(std=1 / 16)
+    assert AUTO.choose(other("norm scale", place=last)).initializer == Constant(0.0)
+    assert AUTO.choose(other("norm scale", place=last, parameter=1.0)).initializer == Constant(-1.0)
+    assert AUTO.choose(other("norm scale", parameter=1.0)).initializer == Constant(0.0)
+    assert AUTO.choose(other("norm scale")).initializer == Constant(1.0)
+    assert AUTO.choose(other("layer scale", (), model_layers=12)).initializer == Constant(0.0)
+    assert AUTO.choose(other("layer scale", (1,), model_layers=12)).initializer == Constant(0.0)
+    assert AUTO.choose(other("relative position", (49, 4))).initializer == Constant(0.0)
+
+
+@pytest.mark.parametrize(("layers", "value"), [(12, 0.1), (18, 0.1), (24, 1e-5), (36, 1e-6)])
+def test_layer_scale_goes_by_depth(layers, value):
+    assert AUTO.choose(other("layer scale", model_layers=layers)).initializer == Constant(value)
+
+
+def test_tables():
+    assert AUTO.choose(other("embedding", (99, 64))).initializer == Normal(std=1.0)
+    assert AUTO.choose(other("embedding", (99, 64), tied_head=True)).initializer == Normal(std=0.125)
+    assert AUTO.choose(other("position", (1, 9, 64))).initializer == Normal(std=0.5)
+    assert AUTO.choose(other("position", (1, 9, 64), tied_head=True)).initializer == Normal(std=0.0625)
+    assert AUTO.choose(other("token", (1, 1, 64))).initializer == Normal(std=1.0)
+    use = Use("t", "embedding", padding=3)
+    padded = TensorInfo("t", (99, 64), "float32", "parameter", "embedding", (use,))
+    assert AUTO.choose(padded).initializer == Blocks(Normal(std=1.0), parts=(((3, 0), (1, 64), Constant(0.0)),))
+
+
+def test_router_bias_and_slope():
+    assert std(weight("router")) == pytest.approx(sqrt(0.1) / 16)
+    assert AUTO.choose(other("bias")).initializer == Constant(0.0)
+    assert AUTO.choose(other("slope", (1,))).initializer == Constant(0.25)
+
+
+def test_recurrent_layers_gate_by_gate():
+    axes = Axes.linear((64, 64))
+    hidden = AUTO.choose(weight("recurrent hidden", axes=axes, op="lstm", gate="cell"))
+    assert hidden.initializer == Orthogonal(1.0)
+    forget = Use("b", "bias", gate="forget", partner="w")
+    bias = TensorInfo("b", (64,), "float32", "parameter", "bias", (forget,), partner_role="recurrent input")
+    assert AUTO.choose(bias).initializer == Constant(1.0)
+    second = TensorInfo("b", (64,), "float32", "parameter", "bias", (forget,), partner_role="recurrent hidden")
+    assert AUTO.choose(second).initializer == Constant(0.0)
+    assert "Keras" in AUTO.choose(second).source
+
+
+@pytest.mark.parametrize("role", ["state-space A", "state-space D", "time step", "scale", "unknown", "packed"])
+def test_what_only_the_authors_know_stays(role):
+    choice = AUTO.choose(other(role))
+    assert choice.initializer is None
+    assert choice.why.endswith("the authors' law stays") or choice.why.endswith("their law stays")
+
+
+def test_the_projection_to_time_steps_stays():
+    inside = Place("layers", 0, 2, branch=0, branches=2)
+    assert AUTO.choose(weight(activation="softplus", place=inside)).initializer is None
+    assert AUTO.choose(weight(activation="softplus")).initializer is not None
+
+
+def test_every_role_has_an_answer_with_a_reason():
+    for role in set(ROLES) - {"buffer"}:
+        choice = AUTO.choose(weight(role, axes=Axes.linear((64, 64))))
+        assert choice is not None
+        assert choice.why
+        assert choice.source.startswith("recipe auto 1: ")
+
+
+def chain(ordinal, activation="relu", length=DEEP, shape=(64, 64), **fields):
+    place = Place(chain=ordinal, chained=length)
+    reads = activation if ordinal else ""
+    return weight(activation=activation, place=place, axes=Axes.linear(shape), reads=reads, **fields)
+
+
+def test_deep_chains_are_mirrored():
+    first, middle, last = (AUTO.choose(chain(ordinal)).initializer for ordinal in (0, 1, DEEP - 1))
+    assert (first.axes, middle.axes, last.axes) == ((0,), (0, 1), (1,))
+    assert first.of.gain == pytest.approx(sqrt(2))
+    assert middle.of.gain == pytest.approx(1)
+    # as wide as He's: the law of single units
+    for law in (first, middle, last):
+        assert law.moments((64, 64))[1] == pytest.approx(sqrt(2 / 64))
+    assert isinstance(AUTO.choose(chain(1, length=DEEP - 1)).initializer, Normal)
+    assert AUTO.choose(chain(1)).why == (
+        "relu follows in a chain of 10 weights: orthogonal, units in pairs ±; gain 1, gradients ×1"
+    )
+    assert "arXiv 1702.08591" in AUTO.choose(chain(1)).source
+
+
+def test_chains_that_mirroring_does_not_help_are_plain():
+    assert isinstance(AUTO.choose(chain(1, "tanh")).initializer, Normal)
+    assert AUTO.choose(chain(1, "tanh")).why.endswith("gradients ×1.178")
+    assert AUTO.choose(chain(1, "relu_squared")).why.endswith("a deviation grows ×2 per layer, at any scale")
+    assert AUTO.choose(chain(0, shape=(63, 64))).initializer == Normal(std=sqrt(2 / 64))
+    short = chain(1, "gelu", length=4)
+    assert AUTO.choose(short).why.endswith("a deviation grows ×1.08 per layer")
+
+
+def test_kernels_inside_a_deep_chain_have_their_centre_alone():
+    axes = Axes.conv((32, 32, 3, 3))
+    laws = []
+    for ordinal in (0, 1):
+        place = Place(chain=ordinal, chained=DEEP)
+        tensor = weight("convolution", "silu", place, axes, "conv", reads="silu" if ordinal else "")
+        laws.append(AUTO.choose(tensor).initializer)
+    assert [type(law.of).__name__ for law in laws] == ["Orthogonal", "DeltaOrthogonal"]
+    assert laws[0].moments(axes.shape)[1] == pytest.approx(sqrt(operating_point("silu").variance / 288))
+    assert all(isinstance(law, Mirrored) for law in laws)
+
+
+def test_widths_that_change_inside_a_deep_chain():
+    wide = AUTO.choose(chain(1, shape=(256, 64))).initializer
+    narrow = AUTO.choose(chain(1, shape=(64, 256))).initializer
+    assert wide.moments((256, 64))[1] == pytest.approx(sqrt(2 / 64))
+    assert narrow.moments((64, 256))[1] == pytest.approx(sqrt(2 / 256))
