@@ -1,7 +1,7 @@
 """The pages of the recipes: rules, options, sources and reference numbers, from the code and from references.toml.
 
 ./dev docs pages                             # all pages: the reference models are planned, which takes a minute
-python -P tools/recipe_pages.py he gpt2      # these and the index
+python tools/recipe_pages.py he gpt2      # these and the index
 """
 
 from __future__ import annotations

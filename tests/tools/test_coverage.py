@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-FOLDER = Path(__file__).parents[2] / "tools" / "coverage"
+FOLDER = Path(__file__).parents[2] / "tools" / "model_coverage"
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from fanin.initializers.blocks import Blocks
 from fanin.plans.steps import Draw, Replay
 from fanin.torch.tensors import stored_tensors
 
-TOOLS = Path(__file__).parents[2] / "tools" / "coverage"
+TOOLS = Path(__file__).parents[2] / "tools" / "model_coverage"
 FAST = ("gpt2", "t5", "mamba", "rwkv", "siglip", "resnet", "encodec", "xlnet", "funnel", "hubert")
 MODULES = ("truth_statistics", "truth_compare", "truth_models", "truth", "truth_page")
 

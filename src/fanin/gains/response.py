@@ -24,6 +24,10 @@ class Response:
         slope_second_moment: S = E[f′(z)²].
         growth: d ln M / d ln K, by what power M follows a change of K: 1 for ReLU at any scale. Where the weights
             put the variance back to K, a deviation grows by this factor per layer (χ∥ with biases at 0).
+
+    >>> relu = Response(variance=2.0, second_moment=1.0, slope_second_moment=0.5, growth=1.0)
+    >>> relu.chi(2.0), relu.steady_chi
+    (1.0, 1.0)
     """
 
     variance: float

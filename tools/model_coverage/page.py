@@ -118,7 +118,7 @@ How much of the models that people use fanin understands. Renew with `./dev cove
 {summary}
 
 Counted are the {built} model types of transformers that it can build itself from their default config (or with the
-few fields that `tools/coverage/types_of_models.py` adds). *Captured completely* means that each parameter and buffer
+few fields that `tools/model_coverage/types_of_models.py` adds). *Captured completely* means that each parameter and buffer
 has the law that its authors wrote, or values computed as they compute them. *Traced* means that a forward pass on
 made-up inputs was followed to its end and that each parameter it reached has a role other than unknown. Measured
 {made}.
