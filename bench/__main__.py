@@ -16,6 +16,7 @@ from rows import Row, markdown
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 MARK = "<!-- measured -->\n"
+ON_REQUEST = ("auto",)  # ten minutes of it
 PARTS = {
     "drop-in": ("`fanin.torch.init` against `torch.nn.init`", drop_in.rows),
     "kernels": ("The kernels alone, against `torch.nn.init`, 64M elements", fill_throughput.rows),
@@ -37,15 +38,17 @@ def machine() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which tables; by default all of them")
+    usual = f"which tables; by default all but {', '.join(ON_REQUEST)}"
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=usual)
+    parser.add_argument("--seeds", type=int, help="networks per figure of auto, 9 by default; fewer are a rough look")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     arguments = parser.parse_args()
     measured: list[Row] = []
     text = [f"Measured {datetime.date.today()} by `./dev bench` on {machine()}."]
     print(text[0], flush=True)
-    for part in arguments.parts or PARTS:
+    for part in arguments.parts or [name for name in PARTS if name not in ON_REQUEST]:
         title, rows = PARTS[part]
-        found = rows()
+        found = rows(arguments.seeds) if part == "auto" and arguments.seeds else rows()
         measured += found
         text.append(f"## {title}\n\n{markdown(found)}")
         print(f"\n{text[-1]}", flush=True)

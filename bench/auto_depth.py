@@ -1,6 +1,7 @@
 """How far signal and gradient drift through 50 layers without normalisation, under `auto` and `critical`.
 
-    ./dev bench auto                  the tables of docs/auto.md
+    ./dev bench auto                  whether what docs/auto.md promises still holds, in some ten minutes
+    ./dev bench auto --seeds 1        a rough look at it
     python bench/auto_depth.py --recipe auto --model mlp --activations gelu,silu --seeds 3
 
 Every number is the median over seeds of a second moment at one layer, divided by that at the first layer (the
@@ -112,13 +113,13 @@ def measure(name: str, activation: str, recipe: str, seeds: int = SEEDS) -> tupl
     return min(forward), max(forward), backward[0]
 
 
-def rows() -> list[Row]:
+def rows(seeds: int = SEEDS) -> list[Row]:
     """How far the worst layer is from the first, for `./dev bench`; the gradient where one is promised."""
     found: list[Row] = []
     for recipe, steady in (("auto", RELU_FAMILY), ("critical", tuple(ACTIVATIONS))):
         for name in MODELS:
             for activation in ACTIVATIONS:
-                low, high, back = measure(name, activation, recipe)
+                low, high, back = measure(name, activation, recipe, seeds)
                 title = f"{recipe}, {name}, {activation}"
                 found.append(Row(f"{title}: signal", max(high, 1 / low), None, "×", limit=2.0))
                 kept = 2.0 if activation in steady else None

@@ -90,7 +90,7 @@ def test_interruption_says_so_and_ends_with_130(fanin, monkeypatch: pytest.Monke
 
 
 def test_ctrl_c_in_a_real_process_leaves_no_traceback(tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text("import time\nprint('ready', flush=True)\ndef model():\n    time.sleep(60)\n")
+    (tmp_path / "slow.py").write_text("import time\ndef model():\n    print('ready', flush=True)\n    time.sleep(60)\n")
     command = [sys.executable, "-m", "fanin", "plan", "slow.py:model"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=-1, stderr=-1, text=True) as process:
         assert process.stdout is not None

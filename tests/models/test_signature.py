@@ -57,6 +57,16 @@ def test_a_signal_as_wide_as_a_layer_asks_for():
     assert tuple(guesses.send(Failure(said, 3))["hidden_states"].shape) == (count, 99)
 
 
+def test_a_row_as_long_as_the_sound_that_is_added_to_it():
+    guesses = signature_inputs(built("hf:gpt2,n_layer=1"))
+    next(guesses)
+    said = (
+        "RuntimeError: Attempting to broadcast a dimension of length 100 at -2! Mismatching argument at index 1 had "
+        "torch.Size([2, 100, 64]); but expected shape should be broadcastable to [2, 16, 64]"
+    )
+    assert guesses.send(Failure(said, 10))["input_ids"].shape == (2, 100)
+
+
 def test_where_a_pass_came_far_and_another_less_far_no_more_shapes_are_tried():
     guesses = signature_inputs(built("hf:vit,num_hidden_layers=1"))
     next(guesses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -56,7 +57,9 @@ def test_the_number_of_a_nonlinearity_is_used():
 def test_words():
     why = AUTO.choose(weight(activation="gelu")).why
     assert why == "gelu follows: gain 1.468 over fan-in 256; passes on a second moment of 1, gradients ×1.06"
-    assert AUTO.choose(weight("head")).why == ("no nonlinearity follows: gain 1 over fan-in 256; logits of variance 1")
+    plain = "no nonlinearity follows: gain 1 over fan-in 256; logits of variance 1"
+    assert AUTO.choose(weight("head")).why == f"{plain} out of variance 1"
+    assert AUTO.choose(weight("head", reads="relu")).why == f"reads relu, {plain}"
     assert AUTO.choose(weight(activation="")).why == "what follows is not known: gain 1 over fan-in 256"
     why = AUTO.choose(weight(activation="leaky_relu", parameter=0.2, reads="tanh")).why
     assert why.startswith("reads tanh, leaky_relu(0.2) follows: gain 2.208")
@@ -73,30 +76,81 @@ def test_gates_and_values_are_alike_and_their_product_is_one():
     assert AUTO.choose(value).why.endswith("gate and value alike, their product has a second moment of 1")
 
 
+def last(normed="", **fields):
+    return Place("layers", 3, 12, branch=7, branches=24, last=True, width=64, normed=normed, **fields)
+
+
 def test_the_last_weight_of_a_branch_shares_the_growth_of_the_stream():
-    place = Place("layers", 3, 12, branch=7, branches=24, last=True)
-    choice = AUTO.choose(weight("mlp down", place=place))
+    choice = AUTO.choose(weight("mlp down", place=last()))
     assert choice.initializer.std == pytest.approx(1 / 16 / sqrt(24))
-    assert choice.why.endswith(
-        "one of 24 branches, variance 1/24 each: all add at most 1 to a stream read through norms, or make it ×2.66"
-    )
+    assert choice.why.endswith("one of 24 branches, variance 1/24 of the stream each: together they make it ×2.66")
     assert "arXiv 1803.01719" in choice.source
-    assert std(weight("mlp down", place=place, normed=True)) == 1 / 16
-    assert std(weight("mlp down", place=Place("layers", 3, 12, branch=7, branches=24))) == 1 / 16
+    assert std(weight("mlp down", place=last(), normed=True)) == 1 / 16
+    assert std(weight("mlp down", place=replace(last(), last=False))) == 1 / 16
+
+
+def test_branches_that_read_through_norms_double_whatever_the_stream_starts_with():
+    def down(normed="before", **fields):
+        place = last(normed, **{name: fields.pop(name) for name in ("tables", "positions", "others") if name in fields})
+        return weight("mlp down", place=place, **fields)
+
+    assert std(down(others=1.0)) == pytest.approx(1 / 16 / sqrt(24))
+    assert std(down(others=1.0, positions=1.0)) == pytest.approx(sqrt(1.25 / 24) / 16)
+    assert std(down(tables=1.0, positions=1.0)) == pytest.approx(sqrt(1.25 / 24) / 16)
+    tied = tied_to_the_head(down(tables=1.0, positions=1.0))
+    assert std(tied) == pytest.approx(sqrt(1.25 / 64 / 24) / 16)
+    assert AUTO.choose(tied).why.endswith(
+        "one of 24 branches, variance 0.0195/24 each: together they add as much as the stream starts with, 0.0195"
+    )
+    # Gemma multiplies its table by √d
+    assert std(tied_to_the_head(down(tables=64.0))) == pytest.approx(1 / 16 / sqrt(24))
+    # T5 multiplies the input of its head by 1/√d
+    assert std(tied_to_the_head(down(tables=1.0), 0.125)) == pytest.approx(1 / 16 / sqrt(24))
+    behind = AUTO.choose(tied_to_the_head(down("after", others=1.0)))
+    assert behind.initializer.std == pytest.approx(1 / 16 / sqrt(24))
+    assert behind.why.endswith("one of 24 branches, variance 1/24 each beside a stream that norms keep at 1")
+
+
+def tied_to_the_head(tensor, head_scale=1.0):
+    return replace(tensor, tied_head=True, head_scale=head_scale)
+
+
+def test_branches_that_a_learned_factor_shuts_are_not_narrowed_too():
+    assert std(weight("mlp down", place=last(scaled=True))) == 1 / 16
 
 
 def test_zero_where_identity_is_wanted():
-    last = Place(last=True, branches=8)
     assert AUTO.choose(weight("modulation")).initializer == Constant(0.0)
     assert AUTO.choose(weight("lora B")).initializer == Constant(0.0)
     assert AUTO.choose(weight("lora A")).initializer == Normal(std=1 / 16)
-    assert AUTO.choose(other("norm scale", place=last)).initializer == Constant(0.0)
-    assert AUTO.choose(other("norm scale", place=last, parameter=1.0)).initializer == Constant(-1.0)
     assert AUTO.choose(other("norm scale", parameter=1.0)).initializer == Constant(0.0)
     assert AUTO.choose(other("norm scale")).initializer == Constant(1.0)
     assert AUTO.choose(other("layer scale", (), model_layers=12)).initializer == Constant(0.0)
     assert AUTO.choose(other("layer scale", (1,), model_layers=12)).initializer == Constant(0.0)
     assert AUTO.choose(other("relative position", (49, 4))).initializer == Constant(0.0)
+
+
+def test_the_last_norm_of_a_branch_is_zero_behind_convolutions_alone():
+    convolution, dense = (Use("w", op, partner="") for op in ("conv", "linear"))
+    behind = {"place": last(tables=16.0), "tied_head": True}
+    assert AUTO.choose(other("norm scale", partner=convolution, **behind)).initializer == Constant(0.0)
+    assert AUTO.choose(other("norm scale", parameter=1.0, partner=convolution, **behind)).initializer == Constant(-1.0)
+    for partner in (dense, None):
+        choice = AUTO.choose(other("norm scale", partner=partner, **behind))
+        assert choice.initializer.value == pytest.approx(sqrt(0.25 / 24))
+        assert choice.why.startswith("a branch ends in this norm: 0.1021; one of 24 branches, variance 0.25/24 each")
+    added = AUTO.choose(other("norm scale", parameter=1.0, **behind)).initializer
+    assert added.value == pytest.approx(sqrt(0.25 / 24) - 1)
+
+
+def test_queries_take_in_what_scores_are_not_divided_by():
+    wide = AUTO.choose(weight("attention query", scores=8.0))
+    assert wide.initializer.std == 1 / 128
+    assert wide.why.endswith("scores of variance 1, though they are 8 times what division by √d_head gives")
+    for tensor in (weight("attention query", scores=1.0), weight("attention query", scores=0.0)):
+        assert std(tensor) == 1 / 16
+    assert std(weight("attention key", scores=8.0)) == std(weight("attention query", scores=0.125)) == 1 / 16
+    assert std(weight("attention query", scores=8.0, normed=True)) == 1 / 16
 
 
 @pytest.mark.parametrize(("layers", "value"), [(12, 0.1), (18, 0.1), (24, 1e-5), (36, 1e-6)])
@@ -109,6 +163,11 @@ def test_tables():
     assert AUTO.choose(other("embedding", (99, 64), tied_head=True)).initializer == Normal(std=0.125)
     assert AUTO.choose(other("position", (1, 9, 64))).initializer == Normal(std=0.5)
     assert AUTO.choose(other("position", (1, 9, 64), tied_head=True)).initializer == Normal(std=0.0625)
+    scaled = AUTO.choose(other("embedding", (99, 64), tied_head=True, head_scale=0.125))
+    assert scaled.initializer == Normal(std=1.0)
+    assert scaled.why == (
+        "tables are tied to the head, whose input is multiplied by 0.125: 1 gives logits of variance 1"
+    )
     assert AUTO.choose(other("token", (1, 1, 64))).initializer == Normal(std=1.0)
     use = Use("t", "embedding", padding=3)
     padded = TensorInfo("t", (99, 64), "float32", "parameter", "embedding", (use,))

@@ -19,8 +19,8 @@ PATH = Path(__file__).parents[2] / "docs" / "recipes" / "references.toml"
 REFERENCES = tomllib.loads(PATH.read_text(encoding="utf-8"))["reference"]
 NUMBERS = {"std", "mean", "low", "high", "value", "law"}
 KEYS = {"recipe", "model", "tensor", "part", "formula", "source"} | NUMBERS
-# Recipes without a published model to take numbers from: the laws of any model's own code, and what fanin derives.
-WITHOUT_NUMBERS = {"native", "auto", "critical"}
+# The laws of any model's own code are no recipe's numbers.
+WITHOUT_NUMBERS = {"native"}
 FUNCTIONS = {"log": log, "exp": exp, "inverse_softplus": lambda y: log(expm1(y))}
 
 

@@ -108,6 +108,17 @@ def test_totals_and_reasons(tool):
     assert str(Path.home()) not in text
 
 
+def test_types_without_a_forward_pass_are_listed_apart(tool):
+    page = tool("page")
+    still = DONE | {"type": "still", "no_forward": True}
+    text = page.page([*ROWS, still], {"Linear": DONE})
+    assert "captured completely: 4 of 5 (80.0 %)" in text
+    assert "for every parameter that the forward reaches: 1 of 4 (25.0 %)" in text
+    assert "| still | Done | yes |" in text
+    assert page.is_complete(still)
+    assert page.shares([*ROWS, still]) == (80.0, 25.0)
+
+
 def test_a_process_that_dies_or_hangs_is_replaced(tool, tmp_path, monkeypatch):
     workers = tool("workers")
     script = tmp_path / "worker.py"

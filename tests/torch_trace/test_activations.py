@@ -166,6 +166,54 @@ def test_an_unknown_nonlinearity_is_said():
     assert graph.notes == ("a.weight: an unknown nonlinearity follows",)
 
 
+class Learned(nn.Module):
+    """x² times a parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return torch.where(x > 0, self.factor * x * x, 0.5 * x)
+
+
+def test_a_nonlinearity_with_parameters_is_unknown_for_a_reason():
+    graph = trace(nn.Sequential(nn.Linear(4, 4), Learned(), nn.Linear(4, 4)), torch.zeros(5, 4))
+    why = "an unknown nonlinearity follows, with parameters in it (1.factor): what it does depends on their values"
+    assert graph.notes == (f"0.weight: {why}",)
+
+
+def test_the_scale_of_a_composed_norm_is_no_part_of_a_nonlinearity():
+    class Norm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(4))
+
+        def forward(self, x):
+            return (x * x.pow(2).mean(-1, keepdim=True).rsqrt() * self.scale) ** 3
+
+    graph = trace(nn.Sequential(nn.Linear(4, 4), Norm(), nn.Linear(4, 4)), torch.zeros(5, 4))
+    assert graph.notes == ("0.weight: an unknown nonlinearity follows",)
+
+
+LIMITED = {
+    "far, in front": (lambda x: F.silu(x.clamp(max=7)), ("silu", None)),
+    "far, behind": (lambda x: F.gelu(x).clamp(-7, 7), ("gelu", None)),
+    "GPT-OSS's gate": (lambda x: (y := x.clamp(max=7.0)) * torch.sigmoid(1.702 * y), ("quick_gelu", None)),
+    "far, of a line": (lambda x: x.clamp(-7, 7) + 1, ("linear", None)),
+    "far, of a family": (lambda x: F.leaky_relu(x, 0.3).clamp(max=6), ("leaky_relu", 0.3)),
+    "near": (lambda x: F.silu(x.clamp(max=4)), ("", None)),
+    "near, of a line": (lambda x: x.clamp(-4, 4), ("", None)),
+    "ReLU6": (lambda x: x.clamp(0, 6), ("relu6", None)),
+}
+
+
+@pytest.mark.parametrize("kind", LIMITED)
+def test_limits_beyond_five_deviations_do_not_hide_a_nonlinearity(kind):
+    function, expected = LIMITED[kind]
+    assert following(function) == expected
+
+
 def test_every_name_given_has_a_gain():
     assert set(_FUNCTIONS) | {"prelu", "leaky_relu", "celu"} <= set(activation_names())
 

@@ -114,6 +114,17 @@ def test_nothing_tells_the_inputs():
     assert "(nothing tells what inputs it takes)" in graph.notes[0]
 
 
+def test_a_class_without_a_forward_pass_says_so():
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = nn.Linear(3, 2)
+
+    graph = trace(Parts())
+    assert graph.notes == ("Parts has no forward pass: module classes tell the uses of its parameters",)
+    assert graph.of("encoder.weight")[0].axes.fans == (3, 2)
+
+
 def test_parameters_that_are_never_used_are_unreached():
     model = nn.Sequential(nn.Linear(3, 3))
     model[0].spare = nn.Conv2d(2, 3, 1)

@@ -101,6 +101,45 @@ def test_every_expert_is_reached():
     assert graph.notes == (f"{ASKS}a mask was taken to be true everywhere (the model itself)",)
 
 
+class Stacked(nn.Module):
+    """Hundreds of experts in one tensor, visited one by one."""
+
+    def __init__(self, experts=300):
+        super().__init__()
+        self.router, self.up = nn.Linear(4, experts), nn.Parameter(torch.zeros(experts, 6, 4))
+        self.visited = []
+
+    def forward(self, x):
+        picked = one_hot(self.router(x).argmax(-1), self.up.shape[0]).T
+        out = x.new_zeros(5, 6)
+        for index in picked.sum(-1).nonzero().flatten():
+            self.visited.append(int(index))
+            rows = torch.where(picked[index].bool())[0]
+            out.index_add_(0, rows, nn.functional.linear(x[rows], self.up[index]))
+        return out
+
+
+def test_of_stacked_experts_two_stand_for_all():
+    many, two = Stacked(), Stacked(2)
+    graph = trace(many, torch.zeros(5, 4))
+    assert graph.unreached == ()
+    assert [use.axes.fans for use in graph.of("up")] == [
+        use.axes.fans for use in trace(two, torch.zeros(5, 4)).of("up")
+    ]
+    assert graph.notes[0] == f"{ASKS}of experts in one tensor, the first 2 stand for all (the model itself)"
+    assert many.visited == []
+
+
+def test_what_holds_for_none_does_not_hold_for_all():
+    def stops(x):
+        found = x[:, 0] > 0
+        if found.any() or found.all():
+            raise ValueError("stopped early")
+        return x
+
+    assert trace(Asking(stops), torch.zeros(2, 4)).unreached == ()
+
+
 def test_layers_that_ask_alike_are_said_together():
     model = nn.Sequential(Asking(some), Asking(some), Asking(some))
     (note,) = [note for note in trace(model, torch.zeros(2, 4)).notes if note.startswith(ASKS)]

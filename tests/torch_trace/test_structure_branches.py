@@ -31,6 +31,15 @@ def linears(*names, size=8):
     return {name: nn.Linear(size, size) for name in names}
 
 
+def test_a_model_that_is_the_container_itself_has_layers_of_a_stack_without_a_name():
+    def block():
+        return Around(lambda m, x: x + m.b(F.gelu(m.a(x))), **linears("a", "b"))
+
+    places = trace(nn.Sequential(block(), block()), torch.zeros(2, 5, 8)).places
+    assert [(places[f"{n}.a.weight"].stack, places[f"{n}.a.weight"].layer) for n in (0, 1)] == [("", 0), ("", 1)]
+    assert {(place.layers, place.branches) for place in places.values()} == {(2, 2)}
+
+
 SUMS = {
     "pre-norm": (lambda m, x: x + m.b(F.gelu(m.a(m.n(x)))), {"b"}),
     "post-norm": (lambda m, x: m.n(x + m.b(F.gelu(m.a(x)))), {"b"}),

@@ -2,10 +2,12 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
 
+from fanin import models
 from fanin.graph import role
 from fanin.torch.trace import trace
 
@@ -131,20 +133,22 @@ LASTS = {
     },
     "dinov2": {"dinov#.encoder.layer.#.attention.o_proj": 2, "dinov#.encoder.layer.#.mlp.fc#": 2},
     "rwkv": {"rwkv.blocks.#.attention.output": 2, "rwkv.blocks.#.feed_forward.value": 2},
+    # What sets the gates of a branch from the condition ends none.
+    "dit": {"blocks.#.attn.proj": 2, "blocks.#.mlp.#": 2},
 }
 APART = {f"attention {part}": 2 for part in ("query", "key", "value", "output")}
 QKV = list(APART)[:3]
 JOINED = {"packed": 2, "attention output": 2}
 MLP = {"mlp up": 2, "mlp down": 2}
 GATED = MLP | {"mlp gate": 2}
-# Roles of all weights: what the model has besides biases, norms and position tables.
+# Roles of all weights: what the model has besides biases and norms.
 ROLES = {
-    "gpt2": JOINED | MLP | {"embedding": 2},
+    "gpt2": JOINED | MLP | {"embedding": 1, "position": 1},
     "llama": APART | GATED | {"embedding": 1, "head": 1},
-    "bert": APART | MLP | {"embedding": 3, "projection": 1},
+    "bert": APART | MLP | {"embedding": 2, "position": 1, "projection": 1},
     "t5": dict.fromkeys(APART, 6) | {"mlp up": 4, "mlp down": 4, "embedding": 1, "relative position": 2},
     "resnet50": {"convolution": 53, "head": 1},
-    "vit": APART | MLP | {"convolution": 1, "token": 1, "head": 1},
+    "vit": APART | MLP | {"convolution": 1, "token": 1, "position": 1, "head": 1},
     "swin": dict.fromkeys(APART, 3)
     | {"mlp up": 3, "mlp down": 3, "relative position": 3, "convolution": 1, "projection": 1, "head": 1},
     "convnext": {"mlp up": 3, "mlp down": 3, "layer scale": 3, "convolution": 5, "head": 1},
@@ -158,9 +162,10 @@ ROLES = {
     },
     "mixtral": APART | {"packed": 2, "mlp down": 2, "router": 2, "embedding": 1, "head": 1},
     "gpt-neox": JOINED | MLP | {"embedding": 1, "head": 1},
-    "whisper": dict.fromkeys(APART, 6) | {"mlp up": 4, "mlp down": 4, "convolution": 2, "embedding": 3},
+    "whisper": dict.fromkeys(APART, 6) | {"mlp up": 4, "mlp down": 4, "convolution": 2, "embedding": 1, "position": 2},
     "clip": dict.fromkeys(APART, 4)
-    | {"mlp up": 4, "mlp down": 4, "convolution": 1, "token": 1, "embedding": 3, "projection": 2},
+    | {"mlp up": 4, "mlp down": 4, "convolution": 1, "token": 1, "embedding": 1, "position": 2, "projection": 2}
+    | {"scale": 1},
     "gemma2": APART | GATED | {"embedding": 1},
     "falcon": JOINED | MLP | {"embedding": 1},
     "cohere": APART | GATED | {"embedding": 1},
@@ -174,10 +179,12 @@ ROLES = {
         "embedding": 1,
     }
     | {"packed": 5, "mlp gate": 2, "mlp up": 2, "mlp down": 3},
-    "dinov2": APART | MLP | {"layer scale": 4, "convolution": 1, "token": 1, "head": 1},
-    "rwkv": {"projection": 10, "mlp up": 2, "mlp down": 2, "embedding": 1, "head": 1},
+    "dinov2": APART | MLP | {"layer scale": 4, "convolution": 1, "token": 1, "position": 1, "head": 1},
+    "rwkv": MLP | {"projection": 10, "scale": 10, "state-space A": 2, "state-space D": 2, "embedding": 1, "head": 1},
+    "dit": JOINED | MLP | {"modulation": 3, "convolution": 1, "embedding": 1, "projection": 2, "head": 1},
 }
-_PLAIN = {"bias", "norm scale", "norm shift", "position", "scale", "unknown"}
+_PLAIN = {"bias", "norm scale", "norm shift"}
+_WRITTEN_OUT = Path(__file__).parents[2] / "docs" / "recipes" / "models.py"
 
 
 @pytest.fixture(scope="module")
@@ -186,26 +193,32 @@ def traced():
 
     def get(name):
         if name not in known:
-            model, config, fields = MODELS[name]
             with torch.device("meta"):
-                made = getattr(transformers, model)(getattr(transformers, config)(**fields))
+                made = built(name)
             known[name] = trace(made)
         return known[name]
 
     return get
 
 
+def built(name):
+    if name not in MODELS:
+        return models.factory(f"{_WRITTEN_OUT}:{name}")()
+    model, config, fields = MODELS[name]
+    return getattr(transformers, model)(getattr(transformers, config)(**fields))
+
+
 def plain(name):
     return re.sub(r"\d+", "#", name.removesuffix(".weight"))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LASTS)
 def test_residual_outputs_and_no_others(traced, name):
     lasts = Counter(plain(tensor) for tensor, place in traced(name).places.items() if place.last)
     assert lasts == LASTS[name]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ROLES)
 def test_roles(traced, name):
     graph = traced(name)
     tensors = dict.fromkeys(use.tensor for use in graph.uses)
@@ -280,13 +293,11 @@ def test_places(traced, name, tensor, expected):
     assert place(traced(name), tensor) == expected
 
 
-@pytest.mark.parametrize("name", ["t5", "whisper"])
-def test_sides(traced, name):
+@pytest.mark.parametrize(("name", "beside"), [("t5", {"shared.weight": ""}), ("whisper", {})])
+def test_sides_in_layers_and_around_them(traced, name, beside):
     graph = traced(name)
-    sides = {tensor.split(".")[0 if name == "t5" else 1]: place.side for tensor, place in graph.places.items()}
-    assert (sides["encoder"], sides["decoder"]) == ("", "")  # the last of each is its final norm
-    of_layers = {(place.stack.split(".")[-2], place.side) for place in graph.places.values() if place.layer is not None}
-    assert of_layers == {("encoder", "encoder"), ("decoder", "decoder")}
+    names = {tensor: tensor.removeprefix("model.").split(".")[0] for tensor in graph.places}
+    assert {tensor: place.side for tensor, place in graph.places.items()} == names | beside
     assert {(place.encoder_layers, place.decoder_layers) for place in graph.places.values()} == {(2, 2)}
 
 

@@ -219,6 +219,36 @@ def test_modulation():
     assert {name for name, place in graph.places.items() if place.last} == {"b.weight"}
 
 
+class Conditioned(nn.Module):
+    """A normalised signal times a factor, with no gate behind a branch."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.norm = nn.LayerNorm(8, elementwise_affine=False)
+        self.made, self.final, self.way = nn.Linear(8, 8), nn.Linear(8, 8), way
+
+    def forward(self, x, condition):
+        return torch.tanh(self.final(self.way(self, x, condition)))
+
+
+MODULATED = {
+    "a condition scales": (lambda m, x, c: m.norm(x) * (1 + m.made(c)), "modulation"),
+    "the factor on the left": (lambda m, x, c: m.made(c) * m.norm(x), "modulation"),
+    "a composed norm": (lambda m, x, c: x * x.pow(2).mean(-1, keepdim=True).rsqrt() * m.made(c), "modulation"),
+    "a gate of the signal itself": (lambda m, x, c: m.norm(x) * m.made(m.norm(x)), "projection"),
+    "a gate of what is normalised": (lambda m, x, c: m.norm(x) * m.made(x), "projection"),
+    "no norm": (lambda m, x, c: x * m.made(c), "projection"),
+    "a factor through a nonlinearity": (lambda m, x, c: m.norm(x) * torch.sigmoid(m.made(c)), "projection"),
+}
+
+
+@pytest.mark.parametrize("way", MODULATED)
+def test_modulation_needs_a_norm_and_another_signal(way):
+    function, expected = MODULATED[way]
+    _, roles = shown(Conditioned(function), torch.zeros(2, 5, 8), torch.zeros(2, 5, 8))
+    assert roles == {"made": expected, "final": "projection"}
+
+
 class Mixture(nn.Module):
     def __init__(self):
         super().__init__()
@@ -237,6 +267,25 @@ def test_routers_and_experts():
     assert roles == {"route": "router", "up": "mlp up", "down": "mlp down"}
     found = graph.places["down"]
     assert (found.last, found.branches, found.members, found.width) == (True, 1, 2, 8)
+
+
+class Chosen(Mixture):
+    """Scores that two products make together: neither routes."""
+
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Linear(8, 4)
+
+    def forward(self, x):
+        best, chosen = (self.route(x) + self.other(x)).softmax(-1).topk(2)
+        weights = torch.zeros(x.shape[0], 4, device=x.device).scatter(1, chosen, best)
+        made = torch.bmm(F.relu(torch.bmm(x.expand(4, -1, -1), self.up)), self.down)
+        return x + (made * weights.t()[..., None]).sum(0)
+
+
+def test_a_choice_by_several_products_names_no_router():
+    _, roles = shown(Chosen(), torch.zeros(3, 8))
+    assert roles == {"route": "projection", "other": "projection", "up": "mlp up", "down": "mlp down"}
 
 
 def test_heads_are_last_products_without_a_nonlinearity_of_features():

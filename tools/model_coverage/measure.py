@@ -56,6 +56,7 @@ def _of_graph(graph: Graph) -> Row:
     reached = {use.tensor for use in graph.uses} - set(graph.unreached)
     without = sorted(name for name in reached if role("parameter", graph.of(name)) == "unknown")
     return {
+        "no_forward": any("has no forward pass" in note for note in graph.notes),
         "stopped": unfollowed and unfollowed.removeprefix(_UNFOLLOWED).partition("); module classes")[0],
         "notes": [note[:400] for note in graph.notes if note != unfollowed][:_LISTED],
         "parameters": len(reached) + len(graph.unreached),

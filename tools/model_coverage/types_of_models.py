@@ -57,9 +57,20 @@ def _resnet() -> dict[str, Any]:
 # Half of each head is rotated, in the three sections that the type's default names.
 _HALF = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
 
+_SECTIONS = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [16, 24, 24]}
+
 Fields = dict[str, Any] | Callable[[], dict[str, Any]]
 
-# Fields without which transformers refuses to build the type; each is the least that it asks for.
+
+def _uvdoc() -> dict[str, Any]:
+    from transformers import UVDocBackboneConfig
+
+    stages = [f"stage{number}" for number in range(1, 7)]
+    return {"backbone_config": UVDocBackboneConfig(out_features=stages)}
+
+
+# Fields without which transformers refuses to build the type, or with whose defaults its own forward pass cannot run
+# (layers of different widths); each is the least that it asks for.
 FIELDS: dict[str, Fields] = {
     "autoformer": {"prediction_length": 24},
     "informer": {"prediction_length": 24},
@@ -94,5 +105,10 @@ FIELDS: dict[str, Fields] = {
     "ministral": {"head_dim": 128},
     "hunyuan_v1_dense": {"head_dim": 128},
     "hunyuan_v1_moe": {"head_dim": 128},
-    "hunyuan_vl_text": {"head_dim": 128},
+    "hunyuan_vl_text": {"head_dim": 128, "rope_parameters": _SECTIONS},
+    "deepseek_ocr2_vision": {"sam_config": {"downsample_channels": [512, 4096]}},
+    "llama4_vision_model": {"intermediate_size": 3072},
+    "lw_detr": {"projector_scale_factors": [1.0]},
+    "pp_doclayout_v2": {"class_thresholds": [0.5] * 25, "class_order": list(range(25))},
+    "uvdoc": _uvdoc,
 }

@@ -33,6 +33,7 @@ _ALIKE = frozenset(
 )
 _BLANK = frozenset(("empty", "zeros", "new_empty", "new_zeros", "empty_like", "zeros_like"))
 _LINEAR = frozenset(("add", "sub", "mul", "div", "neg"))
+_SCALING = frozenset(("mul", "div"))
 _REDUCTIONS = frozenset(("mean", "sum", "var", "var_mean", "std", "amax", "linalg_vector_norm", "norm"))
 
 
@@ -45,12 +46,16 @@ class _Signal:
         bent: a nonlinearity lies between.
         whole: nothing else does: no pooling, no padding.
         reduced: only a statistic of it is left.
+        normal: it came out of a norm, and nothing but numbers and the norm's own parameters touched it since.
+        scaled: the number that it was multiplied by since.
     """
 
     source: int | None = None
     bent: bool = False
     whole: bool = True
     reduced: bool = False
+    normal: bool = False
+    scaled: float = 1.0
 
 
 @dataclass(slots=True)
@@ -61,6 +66,7 @@ class _Reading:
     taken: defaultdict[int, int] = field(default_factory=lambda: defaultdict[int, int](int))
     normed: set[int] = field(default_factory=set[int])
     gates: dict[int, int] = field(default_factory=dict[int, int])
+    scales: dict[int, int] = field(default_factory=dict[int, int])
 
 
 Chains = Mapping[str, tuple[int, int]]
@@ -81,7 +87,9 @@ def chained(flow: Flow, uses: Sequence[Use]) -> tuple[tuple[Use, ...], Chains]:
     told = tuple(_told(use, index, uses, reading) for index, use in enumerate(uses))
     found = list(_chains(uses, reading))
     chains = {uses[index].tensor: (n, len(chain)) for chain in found for n, index in enumerate(chain)}
-    return told, chains | {use.tensor: chains[use.partner] for use in uses if use.partner in chains}
+    return told, chains | {
+        use.tensor: chains[use.partner] for use in uses if use.op == "bias" and use.partner in chains
+    }
 
 
 def in_chains(places: Mapping[str, Place], chains: Chains) -> Mapping[str, Place]:
@@ -97,8 +105,12 @@ def _told(use: Use, index: int, uses: Sequence[Use], reading: _Reading) -> Use:
     signal = reading.read.get(index)
     if index in reading.normed:
         use = replace(use, normed=True)
+    if index in reading.scales:
+        use = replace(use, partner=uses[reading.scales[index]].tensor)
     if index in reading.gates:
         use = replace(use, gated_by=uses[reading.gates[index]].activation)
+    if signal is not None and signal.normal:
+        use = replace(use, scaled=abs(signal.scaled))
     if signal is None or signal.source is None or not signal.bent:
         return use
     before = uses[signal.source]
@@ -135,15 +147,18 @@ def _written(node: Node, read: list[_Signal], uses: Sequence[Use], reading: _Rea
     sources = {signal.source for signal in read}
     if node.op == "mul" and len(read) == 2 and len(sources) == 2:
         reading.gates |= dict(_gates(read))
-    if len(sources) != 1 or sources == {None}:
-        return _Signal()
+    if len(sources) != 1:
+        return _Signal(normal=node.op in NORMS)
+    if sources == {None}:
+        return _of_none(node, read)
     first = read[0]
     bent = any(signal.bent for signal in read)
     if node.op in NORMS or any(signal.reduced for signal in read) != all(signal.reduced for signal in read):
         # Composed norms divide a signal by a statistic of itself.
         if first.source is not None and not any(signal.bent for signal in read if not signal.reduced):
             reading.normed.add(first.source)
-        return _Signal()
+            reading.scales |= dict.fromkeys((each for each in node.uses if uses[each].op == "norm_scale"), first.source)
+        return _Signal(normal=node.op in NORMS or node.op in _SCALING)
     if node.op in _REDUCTIONS:
         return replace(first, bent=bent, whole=False, reduced=True)
     if node.pointwise or node.op == "_prelu_kernel":
@@ -151,6 +166,22 @@ def _written(node: Node, read: list[_Signal], uses: Sequence[Use], reading: _Rea
     if node.op in _SAME:
         return first
     return replace(first, whole=False) if node.op in _ALIKE else _Signal()
+
+
+def _of_none(node: Node, read: Sequence[_Signal]) -> _Signal:
+    """What becomes of signals that came out of no weight: whether they are normal, and times what."""
+    first = next(iter(read), _Signal())
+    if node.op in NORMS or (node.op in _SCALING and any(each.reduced for each in read) != all(x.reduced for x in read)):
+        return _Signal(normal=True)
+    if node.op in _REDUCTIONS:
+        return _Signal(reduced=True)
+    if len(read) == 1 and (first.reduced or node.op in _SAME or node.op in _SCALING):
+        return _times(node, first)
+    return _Signal()
+
+
+def _times(node: Node, signal: _Signal) -> _Signal:
+    return signal if node.factor is None else replace(signal, scaled=signal.scaled * node.factor)
 
 
 def _gates(read: Sequence[_Signal]) -> Iterator[tuple[int, int]]:

@@ -36,6 +36,8 @@ class Node:
         pointwise: each element of the output depends on the elements of the inputs at its own place alone.
         axis: the dimension that a concatenation, softmax, sort or top-k works along.
         uses: indices of the uses of parameters that were made here.
+        factor: the number that a product or quotient multiplies its signal by; of fused attention what the scores are
+            multiplied by; None where it is none or not known.
     """
 
     op: str
@@ -47,6 +49,7 @@ class Node:
     pointwise: bool = False
     axis: int | None = None
     uses: tuple[int, ...] = ()
+    factor: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,14 @@ class Flow:
         makers: for each memory the index of the node that wrote it; −1 for inputs, parameters and constants.
         readers: for each memory the indices of the nodes, views left out, that read it, in order.
         data: the memories that hold signals: numbers, not indices or masks, that depend on the model's inputs.
+        chosen: the nodes that look rows up by indices which depend on what stands in the inputs.
     """
 
     nodes: tuple[Node, ...]
     makers: tuple[int, ...]
     readers: tuple[tuple[int, ...], ...]
     data: frozenset[int]
+    chosen: frozenset[int] = frozenset()
 
     def maker(self, value: Value) -> Node | None:
         """The operation that wrote what `value` looks at; None for inputs, parameters and constants."""
@@ -95,13 +100,34 @@ def channels(written: Value, look: Value, axis: int = -1) -> Mask:
     [False, False, True, True, False, False]
     """
     size, stride = written.shape[axis], written.strides[axis]
+    if look.offset == written.offset and _dense(look) == _dense(written) > 0:
+        return np.ones(size, np.bool_)
     period = size * stride
     places = np.array([(look.offset - written.offset) % max(period, 1)])
     for extent, step in zip(look.shape, look.strides, strict=True):
         if extent > 1 and step % period:
             # beyond one period the places repeat
             steps = np.arange(min(extent, period // gcd(step, period))) * step
-            places = np.unique((places[:, None] + steps) % period)
+            places = _distinct((places[:, None] + steps) % period, period)
     covered = np.zeros(size, np.bool_)
     covered[places // stride] = True
     return covered
+
+
+def _dense(look: Value) -> int:
+    """How many elements a look without gaps and overlaps has; 0 for one that has either."""
+    count = 1
+    for step, extent in sorted(zip(look.strides, look.shape, strict=True)):
+        if extent != 1 and step != count:
+            return 0
+        count *= extent
+    return count
+
+
+def _distinct(places: np.ndarray, period: int) -> np.ndarray:
+    """The different numbers below `period`; counting them off is faster than sorting where they are many."""
+    if places.size < period // 8:
+        return np.unique(places)
+    met = np.zeros(period, np.bool_)
+    met[places] = True
+    return np.flatnonzero(met)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from fanin.graph import sides, streams
 from fanin.graph.branches import Branch, branches, feeding
 from fanin.graph.operations import WEIGHTED
 from fanin.graph.records import Place
@@ -24,19 +25,18 @@ def places(structure: Structure, lists: Lists, names: Iterable[str]) -> dict[str
     nodes = structure.net.flow.nodes
     sums = [nodes[index].module for index in structure.residuals]
     stacks = Stacks(lists, sums, (node.module for node in nodes))
-    sides = _sides(structure, stacks)
-    layers = {side: sum(stacks.layers(stack) for stack, each in sides.items() if each == side) for side in _SIDES}
-    both = layers if all(layers.values()) else dict.fromkeys(_SIDES, 0)
+    of_stacks = sides.of_stacks(structure, stacks)
+    layers = {side: sum(stacks.layers(at) for at, each in of_stacks.items() if each == side) for side in sides.SIDES}
+    both = layers if all(layers.values()) else dict.fromkeys(sides.SIDES, 0)
+    inside = of_stacks if all(both.values()) else dict[str, str]()
+    outside = sides.of_tensors(structure.net, lambda module: inside.get(stacks.of(module)[0], "")) if inside else {}
     found: dict[str, Place] = {}
     for name in names:
         stack, block = stacks.of(name.rpartition(".")[0])
         layer, count = stacks.layer(block) if block else (None, 0)
-        side = sides.get(stack, "") if block and all(both.values()) else ""
+        side = inside.get(stack) or outside.get(name, "")
         found[name] = Place(stack, layer, count, side, both["encoder"], both["decoder"])
     return found | _branched(structure, stacks, found)
-
-
-_SIDES = ("encoder", "decoder")
 
 
 def _branched(structure: Structure, stacks: Stacks, found: Mapping[str, Place]) -> dict[str, Place]:
@@ -47,6 +47,9 @@ def _branched(structure: Structure, stacks: Stacks, found: Mapping[str, Place]) 
         of_stack[stacks.of(net.flow.nodes[branch.sum].module)[0]].append(branch)
     placed: dict[str, Place] = {}
     for in_stack in of_stack.values():
+        sums = [branch.sum for branch in in_stack]
+        norms = streams.norms(net, structure.residuals, list(dict.fromkeys(sums)))
+        start = streams.start(net, structure.residuals[sums[0]].stream, structure.positional)
         for number, branch in enumerate(in_stack):
             for name, last in _tensors(structure, stacks, branch).items():
                 known = placed.get(name)
@@ -58,6 +61,11 @@ def _branched(structure: Structure, stacks: Stacks, found: Mapping[str, Place]) 
                         members=branch.members,
                         last=last,
                         width=branch.width,
+                        normed=norms[branch.sum],
+                        scaled=any(use.op == "scale" for index in branch.behind for use in net.at(index)),
+                        tables=start.tables,
+                        positions=start.positions,
+                        others=start.others,
                     )
                 elif known is not None and last:
                     placed[name] = replace(known, last=True)
@@ -75,19 +83,3 @@ def _tensors(structure: Structure, stacks: Stacks, branch: Branch) -> dict[str, 
             scale = index in branch.behind and use.op == "norm_scale"
             used[use.tensor] = used.get(use.tensor, False) or weight or scale
     return used
-
-
-def _sides(structure: Structure, stacks: Stacks) -> dict[str, str]:
-    """ "encoder" for stacks whose output is attended to from another one, "decoder" for that other."""
-    net, sums = structure.net, structure.residuals
-    sides: dict[str, str] = {}
-    for core in structure.cores:
-        here = stacks.of(net.flow.nodes[core.node].module)[0]
-        queries, keys = (
-            {end.node for end in net.back(operand, lambda index: index in sums).ends}
-            for operand in (core.query, core.key)
-        )
-        there = {stacks.of(net.flow.nodes[node].module)[0] for node in keys - queries}
-        if here and there and here not in there:
-            sides |= dict.fromkeys(there - sides.keys(), "encoder") | {here: "decoder"}
-    return sides

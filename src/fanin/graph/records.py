@@ -30,7 +30,8 @@ class Use:
             operation alone decides.
         parts: which part of a packed tensor this use is about; empty for the whole. `axes` are then those of the
             parts joined to one matrix, so that its fans are the block's own.
-        partner: for a bias the weight whose product it is added to; "" elsewhere and where none was found.
+        partner: for a bias the weight whose product it is added to, for the scale of a fused norm the weight whose
+            product it normalises; "" elsewhere and where none was found.
         heads: for the roles of attention into how many heads the output (for "attention output" the input) is split.
         gate: which gate of a recurrent cell: "input", "forget", "cell", "output" of an LSTM, "reset", "update", "new"
             of a GRU; "" elsewhere.
@@ -39,6 +40,9 @@ class Use:
         reads_parameter: that nonlinearity's number.
         normed: a norm follows a weight's product, so that its scale does not matter.
         gated_by: the nonlinearity of the gate that a weight's product is multiplied by (SwiGLU's up: "silu").
+        scaled: the number that a weight's input was multiplied by since it came out of a norm (T5's head).
+        scores: for "attention query" the standard deviation of the scores over that of queries times that of keys,
+            for independent ones: 1 where scores are divided by √d_head, √d_head where they are not; 0 where not known.
     """
 
     tensor: str
@@ -57,6 +61,8 @@ class Use:
     reads_parameter: float | None = None
     normed: bool = False
     gated_by: str = ""
+    scaled: float = 1.0
+    scores: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +71,13 @@ class Place:
 
     Attributes:
         stack: qualified name of the container of repeated blocks that the tensor is in, numbers left out
-            ("model.layers", "encoder.stages.layers"); "" outside of any.
+            ("model.layers", "encoder.stages.layers"); "" outside of any, and where the model itself is the container:
+            then `layer` is a number.
         layer: 0-based ordinal of its block in the stack, in the order of the forward pass; None outside.
         layers: how many blocks the stack has.
-        side: "encoder" in a stack whose output another stack attends to, "decoder" in that other one; else "".
+        side: "encoder" in a stack whose output another stack attends to, "decoder" in that other one; outside of both
+            the side that the tensor's input comes from (final norms, heads), else the one that its output goes to
+            (embeddings); "" where its uses differ, and in a model without both sides.
         encoder_layers: blocks of the model's encoder where the model has both sides; else 0.
         decoder_layers: blocks of its decoder where the model has both sides; else 0.
         branch: 0-based ordinal, among the residual branches of its stack, of the branch that the tensor is in; None
@@ -78,6 +87,12 @@ class Place:
         last: the tensor is the last weight of a residual branch: its output is added to an ancestor of its own input.
             Also for the scale of a norm between that weight and the sum.
         width: size of the residual stream that the branch adds to; 0 where there is none.
+        normed: where norms stand: "before" the branch (it reads the stream through one), "after" its sum (the stream
+            goes on through one); "" where neither is, or outside of branches.
+        scaled: a learned factor (LayerScale, ReZero) multiplies the branch.
+        tables: the stream starts as so many lookups, each counted with the square of what it is multiplied by …
+        positions: … plus so many added position parameters …
+        others: … plus so many outputs of weights and norms, likewise; all three 0 where that was not followed.
         chain: 0-based ordinal in a chain of weights with nothing but nonlinearities between them; None outside.
         chained: how many weights that chain has.
     """
@@ -93,6 +108,11 @@ class Place:
     members: int = 0
     last: bool = False
     width: int = 0
+    normed: str = ""
+    scaled: bool = False
+    tables: float = 0.0
+    positions: float = 0.0
+    others: float = 0.0
     chain: int | None = None
     chained: int = 0
 

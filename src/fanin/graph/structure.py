@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fanin.graph import attention, feedforward, lora, modulation, readout, router, state_space
+from fanin.graph import attention, feedforward, lora, modulation, positions, readout, router, state_space
 from fanin.graph.flow import Flow
 from fanin.graph.labels import Label
 from fanin.graph.network import Network
 from fanin.graph.operations import WEIGHTED
 from fanin.graph.records import Use
 from fanin.graph.residual import Residual, residuals
+from fanin.graph.scores import with_scores
 
 Features = Mapping[int, NDArray[np.intp]]
 
@@ -32,7 +34,16 @@ class Structure:
         self.net = Network(flow, uses)
         self.residuals = residuals(self.net)
         self.cores = tuple(attention.cores(self.net, self.residuals))
-        self.uses = _labelled(self.net, list(_labels(self.net, self.residuals, self.cores)), features)
+        labelled = _labelled(self.net, list(_labels(self.net, self.residuals, self.cores)), features)
+        self.uses = with_scores(self.net, labelled, self.cores, self.residuals)
+
+    @cached_property
+    def positional(self) -> frozenset[int]:
+        """The lookups of rows for positions."""
+        made = self.net.flow.nodes
+        return frozenset(
+            index for index in self.net.lookups if any(self.uses[use].role == "position" for use in made[index].uses)
+        )
 
 
 def _labels(net: Network, sums: Mapping[int, Residual], cores: Sequence[attention.Core]) -> Iterator[Label]:
@@ -41,12 +52,13 @@ def _labels(net: Network, sums: Mapping[int, Residual], cores: Sequence[attentio
     yield from around
     outputs = frozenset(label.node for label in around if label.role == "attention output")
     yield from router.labels(net, sums)
+    yield from state_space.labels(net, sums)
     for residual in sums.values():
         yield from feedforward.labels(net, residual, outputs)
         yield from (Label(node, "layer scale", op="scale") for node in residual.behind)
     yield from modulation.labels(net, sums)
-    yield from state_space.labels(net, sums)
     yield from readout.labels(net, sums)
+    yield from positions.labels(net)
 
 
 def _labelled(net: Network, labels: Sequence[Label], features: Features) -> list[Use]:

@@ -13,7 +13,7 @@ from fanin.models.config_fields import AUDIO, IMAGE, TEXT, Fields
 BATCH = 2
 LENGTH = 16
 _FRAMES = 8
-_SHORT = 200
+SHORT = 200
 _WAVE = 23040
 # Where the config does not say how large images are: multiples of the usual patches and windows.
 _SIDES = ((384, 384), (560, 560), (1536, 1536))
@@ -61,26 +61,41 @@ def signal(*shape: int) -> torch.Tensor:
     return torch.empty(shape, device="meta")
 
 
-def _tokens(sizes: Sizes, name: str = "") -> list[Any]:
+def tokens(sizes: Sizes, name: str = "") -> list[Any]:
     vocabulary = sizes.text.number("vocab_size", "text_vocab_size", "n_vocab", default=64)
     row = (torch.arange(LENGTH) + 5) % vocabulary
     fillers = [torch.full((count,), token) for token, count in sizes.placeholders]
-    tokens = torch.cat((row[:4], *fillers, row[4:])).repeat(BATCH, 1)
+    rows = torch.cat((row[:4], *fillers, row[4:])).repeat(BATCH, 1)
     if name == "input_ids" and "decoder_input_ids" in sizes.arguments:
-        return [tokens]
-    codebooks = sizes.text.number("num_codebooks", "n_codebooks", "num_vq", "num_quantizers", "num_channels", default=0)
+        return [rows]
+    codebooks = _codebooks(sizes)
     if not codebooks:
-        return [tokens]
+        return [rows]
     codes = row.clamp(max=30)
     columns = [codes[:, None].expand(BATCH, -1, count).clone() for count in (codebooks, codebooks + 1)]
-    return [tokens, codes.expand(BATCH, codebooks, -1).clone(), *columns, codes.repeat(BATCH * codebooks, 1)]
+    flat, step = codes.repeat(BATCH * codebooks, 1), codes[:codebooks].repeat(BATCH, 1)
+    return [rows, codes.expand(BATCH, codebooks, -1).clone(), *columns, step, flat]
+
+
+def _codebooks(sizes: Sizes) -> int:
+    """How many codes stand at one place of a sequence, of models whose tokens are sounds."""
+    names = ["num_codebooks", "n_codebooks", "num_vq", "num_quantizers"]
+    text = getattr(sizes.config, "text_config", None)
+    if text is not None:  # then others belong to the sounds that it reads
+        return next((number for part in (sizes.config, text) for number in _own(part, names)), 0)
+    # Where there are images, channels are theirs.
+    return sizes.text.number(*names, *([] if "pixel_values" in sizes.arguments else ["num_channels"]), default=0)
+
+
+def _own(config: Any, names: list[str]) -> list[int]:
+    return [value for name in names if isinstance(value := getattr(config, name, None), int)]
 
 
 def _row(value: int) -> Maker:
     return lambda sizes: [torch.full((BATCH, sizes.length), value)]
 
 
-def _types(sizes: Sizes) -> list[Any]:
+def types(sizes: Sizes) -> list[Any]:
     marks = [torch.ones(count, dtype=torch.long) for _, count in sizes.placeholders]
     rest = torch.zeros(LENGTH, dtype=torch.long)
     return [torch.cat((rest[:4], *marks, rest[4:])).repeat(BATCH, 1)]
@@ -90,20 +105,39 @@ def _images(sizes: Sizes) -> list[Any]:
     channels = sizes.image.number("num_channels", "in_channels", "in_chans", "image_channels", default=3)
     if sizes.arguments & _GRIDS:
         return _patches(sizes, channels)
-    side = sizes.image.pair("image_size", "img_size", "input_size", default=224)
+    side = sizes.image.pair("image_size", "img_size", "input_size", "max_img_size", default=_side_of_codes(sizes))
     frames = sizes.image.number("num_frames", "frames_per_clip", default=_FRAMES)
     flat, video = signal(BATCH, channels, *side), signal(BATCH, frames, channels, *side)
     several = [signal(BATCH, 2, channels, *side), signal(BATCH, 1, 4, channels, *side)]
     temporal = sizes.image.has("num_frames", "frames_per_clip", "tubelet_size")
     others = [signal(BATCH, channels, *other) for other in ((side[0] // 2, side[1]), *_SIDES)]
-    # Frames may also stand in the batch.
-    others += [signal(frames, channels, *side)] if sizes.image.has("num_frames") else []
-    return [video, flat, *several, *others] if temporal else [flat, video, *several, *others]
+    if temporal:
+        # Frames may also stand in the batch.
+        return [video, flat, *([signal(frames, channels, *side)] * sizes.image.has("num_frames")), *several, *others]
+    return [flat, video, *_cut(sizes, channels), *several, *others]
+
+
+def _side_of_codes(sizes: Sizes) -> int:
+    """The side of images that a model cuts into a fixed number of codes, halving them between its levels."""
+    codes, levels = getattr(sizes.config, "num_patches", None), getattr(sizes.config, "channel_multiplier", None)
+    return codes * 2 ** (len(levels) - 1) if codes and levels else 224
+
+
+def _cut(sizes: Sizes, channels: int) -> list[Any]:
+    """Images that were cut into patches before, where the config shows that the model takes such."""
+    patch = sizes.image.number("patch_size", default=14)
+    forms: list[Any] = []
+    if sizes.image.has("num_position_embeddings"):
+        count = sizes.image.number("num_position_embeddings", default=1)
+        forms.append(signal(BATCH, count, patch * patch * channels))
+    if sizes.image.has("temporal_patch_size"):
+        forms.append(signal(BATCH, sizes.image.number("temporal_patch_size", default=1), patch, patch, channels))
+    return forms
 
 
 def _patches(sizes: Sizes, channels: int) -> list[Any]:
-    time, height, width = sizes.grid
-    count = BATCH * time * height * width
+    time, rows, columns = sizes.grid
+    count = BATCH * time * rows * columns
     patch = sizes.image.number("patch_size", "encoder_patch_size", default=14)
     depth = sizes.image.number("temporal_patch_size", default=1)
     values = channels * depth * patch * patch
@@ -115,15 +149,19 @@ def _patches(sizes: Sizes, channels: int) -> list[Any]:
         signal(BATCH, count // BATCH, values),
         signal(count, channels, depth, patch, patch),
         signal(1, count, channels, patch, patch),
+        signal(count, *(patch * sizes.image.number("spatial_merge_size", default=2),) * 2, channels),
     ]
 
 
 def _mel(sizes: Sizes) -> list[Any]:
     names = ("num_mel_bins", "n_mels", "feature_size", "input_feat_per_channel", "feature_projection_input_dim")
     bins = sizes.audio.number(*names, "num_mel", "input_feat_size", "feat_dim", "input_dim", default=80)
+    bins *= sizes.audio.number("num_stacked_frames", default=1)
     if "feature_lens" in sizes.arguments:
-        return [signal(bins, BATCH * _SHORT)]
+        return [signal(bins, BATCH * SHORT)]
     frames = 2 * sizes.audio.number("max_source_positions", default=0) or 800
+    if "input_values" in sizes.arguments and sizes.audio.has("hop_length"):
+        frames = _WAVE // sizes.audio.number("hop_length", default=1)  # the same sound as a wave
     shapes = ((bins, frames), (frames, bins), (1, frames, bins), (1, 1001, 64), (frames, 128))
     return [signal(BATCH, *shape) for shape in shapes]
 
@@ -167,20 +205,29 @@ def _grid(sizes: Sizes) -> list[Any]:
     return [torch.tensor([sizes.grid] * BATCH)]
 
 
-def _width(sizes: Sizes) -> int:
+def width(sizes: Sizes) -> int:
     return sizes.text.number("encoder_hidden_size", "cross_attention_hidden_size", "hidden_size", "d_model", default=64)
 
 
 def states(sizes: Sizes) -> list[Any]:
     if sizes.arguments & _GRIDS:
         return _patches(sizes, sizes.image.number("in_channels", "num_channels", "in_chans", default=3))[:1]
-    width = sizes.audio.number("input_dim", "input_size", "input_feat_size", default=_width(sizes))
-    return [signal(BATCH, LENGTH, width), signal(BATCH, LENGTH, _width(sizes))]
+    noise = ("mel_dim",) if "quantized_code" in sizes.arguments else ()
+    features = sizes.audio.number(*noise, "input_dim", "input_size", "input_feat_size", default=width(sizes))
+    channels = sizes.image.number("in_channels", "num_channels", "in_chans", default=3)
+    image = signal(BATCH, channels, *sizes.image.pair("image_size", default=224))
+    return [signal(BATCH, LENGTH, features), signal(BATCH, LENGTH, width(sizes)), image]
 
 
 def _sequence(*names: str) -> Maker:
     """A signal [batch, length, width], its width under one of `names` or the model's own."""
-    return lambda sizes: [signal(BATCH, LENGTH, sizes.text.number(*names, default=_width(sizes)))]
+    return lambda sizes: [signal(BATCH, LENGTH, sizes.text.number(*names, default=width(sizes)))]
+
+
+def _present(sizes: Sizes) -> list[Any]:
+    """Which patches there are, or which images, for a model that acts on what two cameras show."""
+    count = 2 if "action_embeds" in sizes.arguments else sizes.grid[1] * sizes.grid[2]
+    return [torch.ones(BATCH, count, dtype=torch.long)]
 
 
 # Arguments that say how an image falls into patches, which come in a row then.
@@ -189,23 +236,23 @@ _GRIDS = frozenset(
 )
 
 MAKERS: dict[str, Maker] = {
-    "input_ids": lambda sizes: _tokens(sizes, "input_ids"),
-    **dict.fromkeys(("decoder_input_ids", "qformer_input_ids", "protein_input_ids"), _tokens),
-    **dict.fromkeys(("audio_input_ids", "audio_codes", "codes"), lambda sizes: _tokens(sizes)[::-1]),
+    "input_ids": lambda sizes: tokens(sizes, "input_ids"),
+    **dict.fromkeys(("decoder_input_ids", "qformer_input_ids", "protein_input_ids"), tokens),
+    **dict.fromkeys(("audio_input_ids", "audio_codes", "codes"), lambda sizes: tokens(sizes)[::-1]),
     **dict.fromkeys(("attention_mask", "protein_attention_mask", "qformer_attention_mask"), _row(1)),
-    "mm_token_type_ids": _types,
+    "mm_token_type_ids": types,
     **dict.fromkeys(("pixel_values", "image", "pixel_values_videos", "prompt_pixel_values", "prompt_masks"), _images),
     **dict.fromkeys(("grid_thw", "image_grid_thw"), _grid),
     "image_grid_hw": lambda sizes: [_grid(sizes)[0][:, 1:]],
     "spatial_shapes": lambda sizes: [_grid(sizes)[0][:, 1:]],
     "target_sizes": lambda sizes: [_grid(sizes)[0][:, 1:]],
-    "pixel_attention_mask": lambda sizes: [torch.ones(BATCH, sizes.grid[1] * sizes.grid[2], dtype=torch.long)],
+    "pixel_attention_mask": _present,
     "merge_sizes": lambda sizes: [torch.ones(BATCH, dtype=torch.long)],
     "input_features": _mel,
     "audio_mel": _mel,
     "input_features_mask": lambda sizes: [torch.ones(BATCH, frames, dtype=torch.long) for frames in _frames(sizes)],
     "audio_mel_mask": lambda sizes: [torch.zeros(BATCH, frames, dtype=torch.bool) for frames in _frames(sizes)],
-    "feature_lens": lambda sizes: [torch.full((BATCH,), _SHORT)],
+    "feature_lens": lambda sizes: [torch.full((BATCH,), SHORT)],
     "mask": lambda sizes: [torch.ones(BATCH, LENGTH, dtype=torch.bool)],
     "image_attention_mask": lambda sizes: [torch.ones(BATCH, sizes.length, 2, dtype=torch.long)],
     "is_longer": lambda sizes: [torch.zeros(BATCH, 1, dtype=torch.bool)],
@@ -241,7 +288,9 @@ MAKERS: dict[str, Maker] = {
     "context": states,
     "inputs_embeds": _sequence(),
     "query_embeds": _sequence(),
-    "last_hidden_state": lambda sizes: [signal(BATCH, LENGTH, _width(sizes))],
+    "last_hidden_state": lambda sizes: [
+        signal(BATCH, count, sizes.text.number("input_size", default=width(sizes))) for count in (LENGTH, 1)
+    ],
     "pixel_position_ids": lambda sizes: [torch.zeros(BATCH, sizes.grid[1] * sizes.grid[2], 2, dtype=torch.long)],
     "aspect_ratio_ids": lambda sizes: [torch.ones(BATCH, 1, dtype=torch.long)],
     "aspect_ratio_mask": lambda sizes: [torch.ones(BATCH, 1, 4, dtype=torch.long)],

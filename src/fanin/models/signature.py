@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from fanin.models.argument_forms import BATCH, MAKERS, Sizes, signal, states
+from fanin.models.rare_forms import RARE
 
 # "Image features and image tokens do not match, tokens: 0, features: 8"
 _MISMATCH = re.compile(r"(\w+) (?:features|placeholder).*tokens: *\d+,? *.*?features:? *(\d+)")
@@ -24,6 +25,13 @@ _WIDTHS = (
     re.compile(r"normalized_shape=\[(?P<wanted>\d+)\], .* of size\s*(?:torch\.Size\()?\[.*?(?P<given>\d+)\]"),
 )
 
+
+# A sound that is added to the tokens place by place.
+_LENGTHS = re.compile(
+    rf"dimension of length (?P<wanted>\d+) at -2!.* broadcastable to \[{BATCH}, (?P<given>\d+), \d+\]"
+)
+
+_FORMS = MAKERS | RARE
 
 # A pass that came further than this had accepted the shapes, so that others, which come less far, are worse.
 _ACCEPTED = 60
@@ -54,13 +62,16 @@ def signature_inputs(model: nn.Module) -> Generator[dict[str, Any], Failure, boo
     parameters = inspect.signature(model.forward).parameters
     required = [name for name, parameter in parameters.items() if _is_required(parameter)]
     main = getattr(model, "main_input_name", None)
-    known = [name for name in parameters if name in required or name in _DATA or (name == main and name in MAKERS)]
+    known = [name for name in parameters if name in required or name in _DATA or (name == main and name in _FORMS)]
     least = [name for name in known if name in required or name == main or name in _COMPANIONS]
     one_sound = [name for name in known if name != "input_features" or "input_values" not in known]
     levels = list({tuple(names): names for names in (known, one_sound, least)}.values())
     if _ATTENDS in parameters and _ATTENDS not in known and _has_cross_attention(model):
         levels.insert(0, [*known, _ATTENDS])
-    sizes = Sizes(config, frozenset(parameters), {name: str(parameters[name].annotation) for name in required})
+    if _EMBEDDED in parameters and _EMBEDDED not in required and "input_ids" in known:
+        levels.append([_EMBEDDED if name == "input_ids" else name for name in known])
+    annotations = {name: str(parameters[name].annotation) for name in required}
+    sizes = Sizes(config, frozenset(parameters), annotations, _queries(config, known))
     for names in levels:
         furthest = tried = 0
         for variant in range(max((len(_forms(name, sizes)) for name in names), default=0)):
@@ -78,6 +89,12 @@ def signature_inputs(model: nn.Module) -> Generator[dict[str, Any], Failure, boo
     return bool(known)
 
 
+def _queries(config: Any, names: list[str]) -> tuple[tuple[int, int], ...]:
+    """Placeholders for the images that a mask marks among the tokens, as many as the config says an image takes."""
+    count = getattr(config, "latent_query_num", 0)
+    return ((0, count),) if count and "image_embeds_position_mask" in names else ()
+
+
 def _is_required(parameter: inspect.Parameter) -> bool:
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return parameter.default is inspect.Parameter.empty and parameter.kind not in variadic
@@ -91,8 +108,8 @@ def _has_cross_attention(model: nn.Module) -> bool:
 
 def _forms(name: str, sizes: Sizes) -> list[Any]:
     """The forms of an argument; of one that is not known, by its annotation."""
-    if name in MAKERS:
-        return MAKERS[name](sizes)
+    if name in _FORMS:
+        return _FORMS[name](sizes)
     said = sizes.annotations.get(name, "")
     if "Tensor" not in said:
         return [1] if "int" in said else []
@@ -113,6 +130,9 @@ def _mended(made: dict[str, Any], sizes: Sizes, reason: str) -> Sizes | None:
         said = form.search(reason)
         if said is not None:
             return _widened(made, sizes, int(said["given"]), int(said["wanted"]))
+    said = _LENGTHS.search(reason)
+    if said is not None and int(said["given"]) == sizes.length < int(said["wanted"]) and not sizes.placeholders:
+        return replace(sizes, placeholders=((0, int(said["wanted"]) - sizes.length),))
     said = _MISMATCH.search(reason)
     token = _placeholder(sizes, said[1].lower()) if said else None
     if said is None or token is None or int(said[2]) % BATCH or token in dict(sizes.placeholders):
@@ -121,7 +141,9 @@ def _mended(made: dict[str, Any], sizes: Sizes, reason: str) -> Sizes | None:
 
 
 def _widened(made: dict[str, Any], sizes: Sizes, given: int, wanted: int) -> Sizes | None:
-    for name, value in made.items():
+    # What another part of a model makes is the likeliest to be of another width than the config says.
+    for name in sorted(made, key=lambda name: name not in RARE):
+        value = made[name]
         signal = isinstance(value, torch.Tensor) and value.is_meta and value.dim() > 1 and value.shape[-1] == given
         if signal and name not in dict(sizes.widths):
             return replace(sizes, widths=(*sizes.widths, (name, wanted)))
@@ -135,7 +157,7 @@ def _placeholder(sizes: Sizes, kind: str) -> int | None:
 
 
 # Optional arguments that carry data; without some of them a part of the model stays unused.
-_DATA = frozenset(MAKERS) - {
+_DATA = frozenset(_FORMS) - {
     "attention_mask",
     "encoder_hidden_states",
     "inputs_embeds",
@@ -150,4 +172,6 @@ _DATA = frozenset(MAKERS) - {
 }
 # They belong to the main input and go where it goes.
 _ATTENDS = "encoder_hidden_states"
+# What stands in for tokens where a part of a model does not embed them itself.
+_EMBEDDED = "inputs_embeds"
 _COMPANIONS = frozenset(("decoder_input_ids", "bbox"))

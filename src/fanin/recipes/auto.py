@@ -8,17 +8,17 @@ from math import prod, sqrt
 from fanin import schemes
 from fanin.graph.roles import ROLES
 from fanin.initializers import Blocks, Constant, Initializer, Normal
-from fanin.recipes import auto_weights
+from fanin.recipes import auto_weights, stream
 from fanin.recipes.common import NORMS
 from fanin.recipes.layer_scale import cait_eps
 from fanin.recipes.matching import both, contracts, has_role
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.recurrent import LSTM
 from fanin.recipes.rule import Rule
+from fanin.recipes.stream import table_std
 from fanin.recipes.tensor_info import TensorInfo
 
 ROUTER = 0.1
-POSITION = 0.5
 
 
 def _zero(_: TensorInfo) -> Initializer:
@@ -26,7 +26,7 @@ def _zero(_: TensorInfo) -> Initializer:
 
 
 def _table(tensor: TensorInfo, share: float = 1.0) -> Initializer:
-    law = Normal(std=share / sqrt(tensor.shape[-1]) if tensor.tied_head else share)
+    law = Normal(std=share * table_std(tensor, tensor.shape[-1]))
     if tensor.padding is None:
         return law
     return Blocks(law, parts=(((tensor.padding, 0), (1, tensor.shape[-1]), Constant(0.0)),))
@@ -35,12 +35,18 @@ def _table(tensor: TensorInfo, share: float = 1.0) -> Initializer:
 def _why_table(tensor: TensorInfo) -> str:
     padding = "" if tensor.padding is None else f"; row {tensor.padding} is padding: 0"
     if tensor.tied_head:
-        return f"the model's tables are tied to its head: 1/√{tensor.shape[-1]} gives logits of variance 1{padding}"
-    return f"a lookup passes its rows on: the stream starts at variance 1{padding}"
+        return f"{_tied(tensor)} gives logits of variance 1{padding}"
+    return f"a lookup passes its rows on with variance 1{padding}"
+
+
+def _tied(tensor: TensorInfo) -> str:
+    scaled = "" if tensor.head_scale == 1 else f", whose input is multiplied by {tensor.head_scale:.4g}"
+    std = f"1/√{tensor.shape[-1]}" if tensor.head_scale == 1 else f"{table_std(tensor, tensor.shape[-1]):.4g}"
+    return f"tables are tied to the head{scaled}: {std}"
 
 
 def _why_position(tensor: TensorInfo) -> str:
-    return f"half as wide as the tokens it is added to{'' if not tensor.tied_head else f', 1/√{tensor.shape[-1]}'}"
+    return "half as wide as the tokens it is added to"
 
 
 def _branch_scale(tensor: TensorInfo) -> Initializer:
@@ -55,6 +61,10 @@ def _why_branch_scale(tensor: TensorInfo) -> str:
 
 def _sets_rate(tensor: TensorInfo) -> bool:
     return contracts(tensor) and tensor.activation == "softplus" and tensor.place.branch is not None
+
+
+def _behind_convolution(tensor: TensorInfo) -> bool:
+    return tensor.partner is not None and tensor.partner.op == "conv"
 
 
 def _ends_branch(tensor: TensorInfo) -> bool:
@@ -104,10 +114,16 @@ AUTO = Recipe(
             "Touvron et al. 2021, arXiv 2103.17239, section 2; De & Smith 2020, arXiv 2002.10444",
         ),
         Rule(
-            both(has_role("norm scale"), _ends_branch),
+            both(has_role("norm scale"), _ends_branch, _behind_convolution),
             lambda tensor: Constant(0.0 - (tensor.parameter or 0.0)),
-            "the last norm of a residual branch starts at 0: the block passes its input on",
-            "Goyal et al. 2017, arXiv 1706.02677, section 5.1; Liu et al. 2021, arXiv 2111.09883 (res-post-norm)",
+            "the last norm of a convolutional branch starts at 0: the block passes its input on",
+            "Goyal et al. 2017, arXiv 1706.02677, section 5.1",
+        ),
+        Rule(
+            both(has_role("norm scale"), stream.ends),
+            lambda tensor: Constant(sqrt(stream.share(tensor)) - (tensor.parameter or 0.0)),
+            lambda tensor: f"a branch ends in this norm: {sqrt(stream.share(tensor)):.4g}; {stream.why(tensor)}",
+            "Hanin & Rolnick 2018, arXiv 1803.01719, section 3.2",
         ),
         *NORMS,
         Rule(
@@ -118,7 +134,7 @@ AUTO = Recipe(
         ),
         Rule(
             has_role("position"),
-            lambda tensor: _table(tensor, POSITION),
+            lambda tensor: _table(tensor, stream.POSITION),
             _why_position,
             "Radford et al. 2021, arXiv 2103.00020 (CLIP: tokens 0.02, positions 0.01)",
         ),

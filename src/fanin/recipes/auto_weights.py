@@ -10,6 +10,7 @@ from fanin import schemes
 from fanin.axes import Axes
 from fanin.gains import Response, gated_point, mirrored_response, operating_point
 from fanin.initializers import Initializer, Mirrored, Normal
+from fanin.recipes import stream
 from fanin.recipes.matching import contracts
 from fanin.recipes.tensor_info import TensorInfo
 
@@ -18,6 +19,7 @@ DEEP = 10
 
 _WORTH = 0.005  # of ln χ: less is no gain
 _STABLE = 0.98
+_TOO_WIDE = 1.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ def width(tensor: TensorInfo) -> Width:
     """σ_w² = K/m: K is the variance at which what follows is used, m the second moment of what the weight reads.
 
     m is 1 for inputs, behind norms, on residual streams and behind gates; behind another weight's nonlinearity it is
-    what that one passes on. The last weight of a residual branch gets 1/branches of it.
+    what that one passes on. The last weight of a residual branch gets its share of the stream (`stream.share`); queries
+    take in what scores are not divided by.
 
     >>> from fanin.axes import Axes
     >>> from fanin.graph import Use
@@ -54,12 +57,12 @@ def width(tensor: TensorInfo) -> Width:
     point = followed(tensor)
     pairs = _pairs(tensor)
     read = _read(tensor, pairs[1])
-    share = branches(tensor)
-    variance = point.variance / read / share
+    share = stream.share(tensor) / wide_scores(tensor) ** 2
+    variance = point.variance / read * share
     if pairs[0]:
         odd = mirrored_response(tensor.activation, point.variance, tensor.parameter)
         return Width(variance, point.variance, point.second_moment, odd.steady_chi, pairs)
-    return Width(variance, point.variance / share, point.second_moment, point.chi(variance), pairs)
+    return Width(variance, point.variance * share, point.second_moment, point.chi(variance), pairs)
 
 
 def followed(tensor: TensorInfo) -> Response:
@@ -76,9 +79,10 @@ def _value_of(gate: Response) -> Response:
     return Response(gate.variance, gate.variance, 1.0, 1.0)
 
 
-def branches(tensor: TensorInfo) -> int:
-    """Among how many residual branches the growth of the stream is shared out; 1 for weights that do not end one."""
-    return tensor.place.branches if tensor.place.last and not tensor.normed and tensor.place.branches else 1
+def wide_scores(tensor: TensorInfo) -> float:
+    """How many times too wide the scores of attention would be; 1 unless nothing divides them by √d_head."""
+    wide = tensor.scores if tensor.role == "attention query" and not tensor.normed else 1.0
+    return wide if wide > _TOO_WIDE else 1.0
 
 
 def in_pairs(tensor: TensorInfo) -> bool:
@@ -138,17 +142,14 @@ def why(tensor: TensorInfo) -> str:
 def _consequences(tensor: TensorInfo, wide: Width) -> list[str]:
     if tensor.normed:
         return ["a norm follows, so the scale does not matter"]
-    if branches(tensor) > 1:
-        count = branches(tensor)
-        grown = (1 + 1 / count) ** count
-        return [
-            f"one of {count} branches, variance 1/{count} each: all add at most 1 to a stream read through norms, "
-            f"or make it ×{grown:.2f}"
-        ]
+    if stream.ends(tensor):
+        return [stream.why(tensor)]
+    if wide_scores(tensor) > 1:
+        return [f"scores of variance 1, though they are {wide_scores(tensor):.3g} times what division by √d_head gives"]
     if tensor.role == "mlp gate" or tensor.gated_by:
         return ["gate and value alike, their product has a second moment of 1"]
     if tensor.role == "head":
-        return ["logits of variance 1"]
+        return ["logits of variance 1" if tensor.reads else "logits of variance 1 out of variance 1"]
     if not tensor.activation or tensor.activation == "linear":
         return []
     told = [f"passes on a second moment of {wide.passed:.3g}, gradients ×{wide.chi:.4g}"]

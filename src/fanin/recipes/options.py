@@ -22,6 +22,9 @@ class Option:
         default: what it is where not given.
         meaning: for a person.
         choices: the values it can have, where they are few.
+
+    >>> Option("t_max", 100.0, "longest dependency expected, in time steps").read("chrono", "784")
+    784.0
     """
 
     name: str

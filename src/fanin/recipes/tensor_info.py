@@ -24,9 +24,10 @@ class TensorInfo:
         uses: what the forward pass does with it.
         native: the law of the model's own code, where known.
         tied_head: some lookup table of the model is also its output projection.
+        head_scale: the number by which the input of that projection is multiplied.
         place: where in the network it stands: layer, stack, residual branch.
         partner_role: for a bias the role of the weight whose product it is added to; "" where not known.
-        partner: for a bias the use of that weight; None where not known.
+        partner: for a bias the use of that weight, for a norm scale that of the weight before; None where not known.
         model_layers: layers of the model's deepest stack, for tensors outside of stacks too.
         model_branches: residual branches of all its stacks together.
         first: it is the first weight that the forward pass multiplies anything with.
@@ -45,6 +46,7 @@ class TensorInfo:
     uses: tuple[Use, ...] = ()
     native: Initializer | None = None
     tied_head: bool = False
+    head_scale: float = 1.0
     place: Place = field(default_factory=Place)
     partner_role: str = ""
     partner: Use | None = None
@@ -108,6 +110,11 @@ class TensorInfo:
     def normed(self) -> bool:
         """A norm follows its product."""
         return self._main is not None and self._main.normed
+
+    @property
+    def scores(self) -> float:
+        """For queries how wide scores are where queries and keys have variance 1; 0 where not known."""
+        return 0.0 if self._main is None else self._main.scores
 
     @property
     def gated_by(self) -> str:

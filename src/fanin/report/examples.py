@@ -44,10 +44,8 @@ def _tensor(role: str, shape: tuple[int, ...], op: str, **about: object) -> Tens
 
 def _layered(role: str, shape: tuple[int, ...], op: str, *, mlp: bool, last: bool = False, **about: object) -> Example:
     """In a transformer's layers: branch 0 of each is attention, branch 1 the MLP."""
-    places = [
-        Place("layers", layer, LAYERS, branch=2 * layer + mlp, branches=2 * LAYERS, members=2, last=last, width=WIDTH)
-        for layer in (0, LAYERS - 1)
-    ]
+    inside = Place("layers", layers=LAYERS, branches=2 * LAYERS, members=2, last=last, width=WIDTH, normed="before")
+    places = [replace(inside, layer=layer, branch=2 * layer + mlp, others=1.0) for layer in (0, LAYERS - 1)]
     return Example(role, tuple(_tensor(role, shape, op, place=place, **about) for place in places))
 
 
@@ -80,7 +78,8 @@ def _mlp() -> Iterator[Example]:
 def _norms() -> Iterator[Example]:
     yield _one("norm scale", (WIDTH,), "norm_scale")
     end = Place("blocks", 0, BLOCKS, branch=0, branches=BLOCKS, members=2, last=True)
-    yield _one("norm scale", (64,), "norm_scale", "last norm scale of a branch", place=end)
+    convolution = Use("example", "conv")
+    yield _one("norm scale", (64,), "norm_scale", "last norm scale of a branch", place=end, partner=convolution)
     yield _one("norm shift", (WIDTH,), "norm_shift")
     yield _one("layer scale", (WIDTH,), "scale")
     yield _one("scale", (WIDTH,), "scale")

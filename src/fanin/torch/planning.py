@@ -103,7 +103,8 @@ def _module(model: object) -> nn.Module:
 
 def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
     uses = {name: graph.of(name) for name in steps}
-    tied_head = any({"embedding", "linear"} <= {use.op for use in found} for found in uses.values())
+    tied = [found for found in uses.values() if {"embedding", "linear"} <= {use.op for use in found}]
+    head_scale = next((use.scaled for found in tied for use in found if use.op == "linear"), 1.0)
     stacks = {place.stack: place for place in graph.places.values() if place.stack}.values()
     first = next((use.tensor for use in graph.uses if use.axes is not None), "")
     return tuple(
@@ -115,7 +116,8 @@ def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
             role=role(step.kind, uses[step.name]),
             uses=uses[step.name],
             native=step.initializer,
-            tied_head=tied_head,
+            tied_head=bool(tied),
+            head_scale=head_scale,
             place=graph.places.get(step.name, Place()),
             partner_role=_partner_role(uses[step.name], graph),
             partner=_partner_use(uses[step.name], uses),

@@ -17,16 +17,28 @@ Values = NDArray[np.float64]
 _PROBES = (-1.0, 0.0, 1e-3)
 GRID: Values = np.concatenate([_PROBES, np.linspace(-8.937, 8.941, 189)])
 _TOLERANCE = 1e-7
+# A normal signal of unit variance goes beyond limits so far out less than once in a million.
+_FAR = 5.0
 
 
 def recognise(values: Values) -> tuple[str, float | None] | None:
     """The name and parameter of the activation with these values on `GRID`; None for unknown ones.
 
+    Limits beyond ±5 (clamps in front of or behind it) do not change its name.
+
     >>> recognise(np.maximum(GRID, 0.3 * GRID))
     ('leaky_relu', 0.3)
+    >>> recognise(np.clip(np.maximum(GRID, 0.3 * GRID), -100, 7))
+    ('leaky_relu', 0.3)
     """
-    if values.dtype == np.bool_ or is_affine(values):
+    if values.dtype == np.bool_ or not np.isfinite(values).all() or is_affine(values):
         return None
+    inside = _within_limits(values)
+    return _named(values) or (None if inside.all() else _named(np.where(inside, values, np.nan)))
+
+
+def _named(values: Values) -> tuple[str, float | None] | None:
+    """As `recognise`; values that are not to be compared are NaN."""
     for name, known in _known().items():
         if _equal(values, known):
             return name, None
@@ -34,11 +46,25 @@ def recognise(values: Values) -> tuple[str, float | None] | None:
 
 
 def is_affine(values: Values) -> bool:
-    """The values lie on one line over `GRID`: no nonlinearity."""
+    """The values lie on one line over `GRID`, limits beyond ±5 apart: no nonlinearity."""
     if values.dtype == np.bool_ or not np.isfinite(values).all():
         return False
-    slope, level = np.polyfit(GRID, values, 1)
-    return bool(np.abs(slope * GRID + level - values).max() <= 1e-6 * (1 + np.abs(values).max()))
+    if _on_line(GRID, values):
+        return True
+    inside = _within_limits(values)
+    return not inside.all() and _on_line(GRID[inside], values[inside])
+
+
+def _on_line(places: Values, values: Values) -> bool:
+    slope, level = np.polyfit(places, values, 1)
+    return bool(np.abs(slope * places + level - values).max() <= 1e-6 * (1 + np.abs(values).max()))
+
+
+def _within_limits(values: Values) -> NDArray[np.bool_]:
+    """Where on `GRID` the values do not stand still at an end of it, beyond ±5."""
+    low, high = (values == values[len(_PROBES)]), values == values[-1]
+    still = ((GRID < -_FAR) & low) | ((GRID > _FAR) & high)
+    return ~still
 
 
 def _leaky_relu(values: Values) -> Iterator[tuple[str, float]]:
@@ -80,7 +106,7 @@ def _sine(values: Values) -> Iterator[tuple[str, float]]:
 
 
 def _equal(one: Values, other: Values) -> bool:
-    return bool(np.abs(one - other).max() <= _TOLERANCE)
+    return bool(np.nanmax(np.abs(one - other)) <= _TOLERANCE)
 
 
 def _rounded(number: float) -> float:

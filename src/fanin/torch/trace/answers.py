@@ -11,6 +11,7 @@ import torch
 
 _aten = torch.ops.aten
 _MANY = 1 << 22
+_FOLLOWED = 2
 
 Args = tuple[Any, ...]
 
@@ -25,7 +26,10 @@ class Answers:
     """
 
     assumed: dict[str, str] = field(default_factory=dict[str, str])
+    # How many experts the tensors of a layer stack.
+    stacks: dict[str, int] = field(default_factory=dict[str, int])
     _all: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
+    _none: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -48,9 +52,17 @@ class Answers:
 
     def of(self, func: Any, args: Args, kwargs: dict[str, Any], module: str) -> Any:
         """The answer to `func`, if it asks for values that do not exist; else NotImplemented."""
-        if func in _ALL:
-            self._all = [func(*args, **kwargs)]
-            return self._all[0]
+        if func in _ANY:
+            self._none.append(args[0])
+        elif func in _ALL:
+            found = func(*args, **kwargs)
+            # What holds for none cannot hold for all.
+            self._all = [] if any(args[0] is asked for asked in self._none) else [found]
+            return found
+        if func is _aten.nonzero.default and self._is_choice(args[0], module):
+            # They share their tensors: what holds for one holds for all, and there may be hundreds in each layer.
+            self.assumed.setdefault(module, f"of experts in one tensor, the first {_FOLLOWED} stand for all")
+            return _places(args[0])[:_FOLLOWED]
         question = _QUESTIONS.get(func)
         asked = next((arg for arg in args if isinstance(arg, torch.Tensor)), None)
         if question is None or asked is None or not any(_valueless(arg) for arg in args):
@@ -66,6 +78,10 @@ class Answers:
         for size in reversed(tensor.shape):
             flat = [flat] * size
         return flat
+
+    def _is_choice(self, mask: torch.Tensor, module: str) -> bool:
+        """Which of the stacked experts were picked; one more may stand for those that are no expert."""
+        return mask.is_meta and mask.dim() == 1 and mask.numel() - self.stacks.get(module, -2) in (0, 1)
 
     def _number(self, tensor: torch.Tensor) -> bool | int | float:
         if tensor.dtype == torch.bool:
@@ -139,6 +155,7 @@ def _scalar(answers: Answers, args: Args, _: dict[str, Any]) -> bool | int | flo
 _TRUE = "a mask was taken to be true everywhere"
 _INDEXING = frozenset((_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.default))
 _ALL = frozenset((_aten.all.default, _aten.all.dim, _aten.all.dims, _aten._is_all_true.default))
+_ANY = frozenset((_aten.any.default, _aten.any.dim, _aten.any.dims))
 _QUESTIONS: dict[Any, tuple[str, Callable[[Answers, Args, dict[str, Any]], Any]]] = {
     _aten._local_scalar_dense.default: ("numbers were taken to be 1, conditions to hold for all, not for any", _scalar),
     _aten.nonzero.default: (_TRUE, lambda _, args, __: _places(args[0])),

@@ -32,6 +32,8 @@ def attempted(model: nn.Module, start: Callable[[], AnyPass]) -> tuple[AnyPass |
 
     None where no pass could start.
     """
+    if not has_forward(model):
+        return None, (f"{type(model).__name__} has no forward pass: module classes tell the uses of its parameters",)
     furthest: AnyPass | None = None
     failure: TraceError | None = None
     inputs_made_up = guesses(model)
@@ -53,6 +55,11 @@ def attempted(model: nn.Module, start: Callable[[], AnyPass]) -> tuple[AnyPass |
     why = "nothing tells what inputs it takes" if failure is None else str(failure)
     note = f"the forward pass was not followed to its end ({why}); module classes fill in: pass inputs= to trace it"
     return furthest, (note, *(() if furthest is None else furthest.assumed))
+
+
+def has_forward(model: nn.Module) -> bool:
+    """The class says what a pass is. Some leave it to `generate`, or to the parts that they hold."""
+    return type(model).forward is not nn.Module.forward
 
 
 def _next(made_up: Generator[tuple[str, Any], Failure], failure: Failure) -> tuple[str, Any] | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from math import sqrt
 from typing import Any
 
 import torch
 
 from fanin.graph.flow import Flow, Node, Value
 from fanin.torch.tensors import storage_id
-from fanin.torch.trace.origins import SHAPE_ONLY, Origins
+from fanin.torch.trace.dependence import Dependence
+from fanin.torch.trace.origins import LOOKUPS, SHAPE_ONLY, Origins
 from fanin.torch.trace.recording import Call
 
 # Operation → where its dimension stands among the arguments, and what it is where left out.
@@ -33,12 +35,14 @@ _ATTENTION = ("query", "key", "value")
 class FlowBuilder:
     """Takes finished calls one by one, each once `Origins` knows it."""
 
-    def __init__(self, origins: Origins) -> None:
+    def __init__(self, origins: Origins, dependence: Dependence) -> None:
         self._origins = origins
+        self._dependence = dependence
         self._nodes: list[Node] = []
         self._makers: list[int] = []
         self._readers: list[list[int]] = []
         self._data: set[int] = set()
+        self._chosen: set[int] = set()
         self._contents: dict[int, int] = {}
 
     def add(self, call: Call, uses: Sequence[int]) -> None:
@@ -49,6 +53,8 @@ class FlowBuilder:
         if picked is not None:
             reads = (replace(reads[0], shape=tuple(call.outputs[0].shape), strides=picked[0], offset=picked[1]),)
         index = len(self._nodes)
+        if call.op in LOOKUPS and self._is_chosen(call):
+            self._chosen.add(index)
         if not is_view:
             for memory in {value.memory for value in reads}:
                 self._readers[memory].append(index)
@@ -65,13 +71,20 @@ class FlowBuilder:
             pointwise=call.pointwise or picked is not None,
             axis=_axis(call),
             uses=tuple(uses),
+            factor=_factor(call),
         )
         self._nodes.append(node)
 
     def flow(self) -> Flow:
         """The finished record."""
         readers = tuple(tuple(each) for each in self._readers)
-        return Flow(tuple(self._nodes), tuple(self._makers), readers, frozenset(self._data))
+        data, chosen = frozenset(self._data), frozenset(self._chosen)
+        return Flow(tuple(self._nodes), tuple(self._makers), readers, data, chosen)
+
+    def _is_chosen(self, call: Call) -> bool:
+        """Which rows are looked up depends on what stands in the inputs, not only on where it stands."""
+        indices = [tensor for tensor in call.inputs[1:] if not tensor.is_floating_point()]
+        return self._dependence.has((call.args, call.kwargs)) or any(map(self._origins.is_data, indices))
 
     def _value(self, tensor: torch.Tensor) -> Value:
         storage = storage_id(tensor)
@@ -119,6 +132,31 @@ def _picked(call: Call) -> tuple[tuple[int, ...], int] | None:
     offset = int(source.storage_offset()) + first * strides[axis]
     strides[axis] *= step
     return tuple(strides), offset
+
+
+def _factor(call: Call) -> float | None:
+    """By what number an operation multiplies; None where that is no number known now."""
+    if call.op == "scaled_dot_product_attention":
+        given = call.kwargs.get("scale")
+        return _number(given) if given is not None else 1 / sqrt(_arguments(call)[0].shape[-1])
+    if call.op not in ("mul", "div") or len(call.args) < 2 or "rounding_mode" in call.kwargs:
+        return None
+    numbers = [_number(argument) for argument in call.args[:2]]
+    match call.op, numbers:
+        case "mul", (None, number) | (number, None):
+            return number
+        case "div", (None, float() as number) if number:
+            return 1 / number
+        case _:
+            return None
+
+
+def _number(argument: object) -> float | None:
+    """A number, or that of a tensor which holds one and is not on `meta`."""
+    if isinstance(argument, torch.Tensor):
+        known = argument.numel() == 1 and not argument.is_meta and argument.is_floating_point()
+        return float(argument.item()) if known else None
+    return float(argument) if isinstance(argument, int | float) else None
 
 
 def _axis(call: Call) -> int | None:

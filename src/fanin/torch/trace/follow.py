@@ -72,6 +72,7 @@ class _Walk:
     reduced: set[int] = field(default_factory=set[int])
     found: Follower | None = None
     unnamed: bool = False
+    factors: dict[str, None] = field(default_factory=dict[str, None])
 
 
 class Following:
@@ -79,11 +80,16 @@ class Following:
 
     The neighbourhood of pointwise operations behind an output is a scalar function; it is evaluated on a grid and
     recognised by its values, so composed activations (GELU from `pow` and `tanh`) are found like the fused ones.
+
+    Attributes:
+        learned: for calls whose output goes into a nonlinearity that nobody could name, by their number: the parameters
+            that multiply in it.
     """
 
     def __init__(self, calls: Sequence[Call], origins: Origins) -> None:
         self._calls = calls
         self._origins = origins
+        self.learned: dict[int, tuple[str, ...]] = {}
         self._readers: dict[int, list[int]] = defaultdict(list)
         for index, call in enumerate(calls):
             if not call.is_view:
@@ -108,6 +114,8 @@ class Following:
             for storage in self._step(self._calls[done], walk):
                 for reader in self._later(storage, done):
                     heapq.heappush(queue, reader)
+        if walk.found is None and walk.unnamed and walk.factors:
+            self.learned[index] = tuple(walk.factors)
         return walk.found or Follower("" if walk.unnamed else "linear")
 
     def _later(self, storage: int, index: int) -> list[int]:
@@ -156,6 +164,9 @@ class Following:
         others = [tensor for tensor in call.inputs if not _is_known(tensor, walk)]
         if call.op not in ("add", "sub", "mul", "div") or not others:
             return False
+        if call.op == "mul" and not walk.reduced:  # after statistics it is the scale of a norm
+            looks = filter(None, (self._origins.of(tensor) for tensor in others))
+            walk.factors |= dict.fromkeys(look.name for look in looks)
         return all(self._is_factor(tensor, walk) for tensor in others)
 
     def _is_factor(self, tensor: torch.Tensor, walk: _Walk) -> bool:

@@ -88,6 +88,7 @@ class _Pass:
     def run(self, inputs: Any) -> None:
         args, kwargs = arguments(inputs)
         self._origins.mark_data([leaf for leaf in tree_leaves((args, kwargs)) if _is_meta(leaf)])
+        self._recorder.dependence.start((args, kwargs))
         switch_cache_off(self._twin)
         try:
             with undisturbed(), torch.no_grad(), self._recorder, WholeOperations(self._recorder):
@@ -106,7 +107,8 @@ class _Pass:
         ]
         told, chains = chained(flow, followed)
         uses = dict.fromkeys(told)
-        graph = _with_fallback(self._model, tuple(uses), structure, (*notes, *_notes(uses)))
+        learned = {made[number].tensor: after.learned[at] for at in after.learned for number in flow.nodes[at].uses}
+        graph = _with_fallback(self._model, tuple(uses), structure, (*notes, *dict.fromkeys(_notes(uses, learned))))
         return replace(graph, places=in_chains(graph.places, chains))
 
     def _read(self) -> tuple[list[Use], Flow, dict[int, Piece]]:
@@ -114,7 +116,7 @@ class _Pass:
 
         Node and call have the same index.
         """
-        reader, builder = Uses(self._origins, self.calls), FlowBuilder(self._origins)
+        reader, builder = Uses(self._origins, self.calls), FlowBuilder(self._origins, self._recorder.dependence)
         made: list[Use] = []
         for call in self.calls:
             uses = reader.of(call)
@@ -139,10 +141,16 @@ def _followed(use: Use, index: int | None, after: Following, piece: Piece | None
     return replace(use, activation=follower.activation, parameter=follower.parameter)
 
 
-def _notes(uses: Mapping[Use, None]) -> Iterator[str]:
+def _notes(uses: Mapping[Use, None], learned: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     for use in uses:
         if use.op in ("linear", "conv", "conv_transpose", "bilinear") and not use.activation:
-            yield f"{use.tensor}: an unknown nonlinearity follows"
+            factors = learned.get(use.tensor)
+            why = (
+                f", with parameters in it ({', '.join(factors)}): what it does depends on their values"
+                if factors
+                else ""
+            )
+            yield f"{use.tensor}: an unknown nonlinearity follows{why}"
         if use.op == "linear" and use.axes is None:
             yield f"{use.tensor}: one of its dimensions is summed in part and free in part, so it has no single fan"
 

@@ -42,8 +42,9 @@ SHAPE_ONLY = frozenset(
         "new_ones",
     )
 )
-_LOOKUPS = frozenset(("embedding", "_embedding_bag", "_embedding_bag_forward_only", "index_select"))
+_TABLES = frozenset(("embedding", "_embedding_bag", "_embedding_bag_forward_only", "index_select"))
 _PICKS = frozenset(("index", "gather"))
+LOOKUPS = _TABLES | _PICKS
 # They compute a tensor whose elements stand where they stood (`index` within the matrices that it picks).
 _IN_ORDER = frozenset(("clone", "_to_copy", "copy", "_unsafe_view", "_weight_norm_interface", "index"))
 
@@ -221,7 +222,7 @@ class Origins:
 
 def is_lookup(call: Call, look: Look) -> bool:
     """The call takes rows of a table; picking matrices out of a stack (experts) is not meant."""
-    return call.op in _LOOKUPS or (call.op in _PICKS and len(look.shape) <= 2)
+    return call.op in _TABLES or (call.op in _PICKS and len(look.shape) <= 2)
 
 
 def _covered(base: _Base, size: int, stride: int) -> frozenset[int]:

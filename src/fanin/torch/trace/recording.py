@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from fanin.torch.tensors import storage_id
 from fanin.torch.trace.answers import Answers
+from fanin.torch.trace.dependence import Dependence
 
 # Operations that torch takes apart below the dispatcher; they are recorded whole, under their own name.
 RECURRENT = frozenset(
@@ -64,6 +65,7 @@ class Recorder(TorchDispatchMode):
         self.calls: list[Call] = []
         self.modules: list[str] = []
         self.answers = Answers()
+        self.dependence = Dependence()
         self._hidden = 0
 
     @property
@@ -81,6 +83,7 @@ class Recorder(TorchDispatchMode):
         if result is NotImplemented:
             result = _run(func, args, kwargs)
         op = func.overloadpacket.__name__.rstrip("_")
+        self.dependence.follow(op, given, args, result)
         # Which elements are picked is told by the values of constant indices.
         self.record(op, func, given if op == "index" else tuple(args), kwargs, result)
         return result
@@ -140,6 +143,9 @@ def follow_modules(model: nn.Module, recorder: Recorder) -> None:
     for name, module in model.named_modules():
         module.register_forward_pre_hook(_entering(recorder, name))
         module.register_forward_hook(_leaving(recorder))
+        stacked = {each.shape[0] for each in module.parameters(recurse=False) if each.dim() == 3}
+        if stacked:
+            recorder.answers.stacks[name] = max(stacked)
 
 
 def _entering(recorder: Recorder, name: str) -> Callable[..., None]:

@@ -266,10 +266,11 @@ class Uses:
 
     def _sum_op(self, look: Look, data: list[torch.Tensor]) -> str:
         before = [self._producer(tensor) for tensor in data]
-        products = filter(None, (self._products.get(id(call)) for call in before))
+        products = [self._products[id(call)] for call in before if id(call) in self._products]
         if any(product.batch and look.shape[: len(product.batch)] == product.batch for product in products):
             return "bias"
-        if sum(size > 1 for size in look.shape) > 1:
+        per_output = any(product.size == prod(look.shape) for product in products)
+        if sum(size > 1 for size in look.shape) > 1 and not per_output:
             return "position"
         if any(call is not None and call.op in CONTRACTIONS for call in before):
             return "bias"
@@ -282,7 +283,8 @@ class Uses:
         if call is None:
             return False
         if call.op in NORMS:
-            return True
+            scale = _at(call, NORMS[call.op][0])  # a norm with a scale of its own needs no second one
+            return not (isinstance(scale, torch.Tensor) and self._origins.of(scale) is not None)
         roots = [self._producer(factor) for factor in call.inputs]
         return call.op in _MULTIPLIES and any(root is not None and root.op in _ROOTS for root in roots)
 
