@@ -1,7 +1,7 @@
 """Native plans against the constructors they were read from, tensor by tensor.
 
-    python tools/model_coverage/truth.py [TYPE ...]   compares these types, or all of them
-    python tools/model_coverage/truth.py --write      and writes docs/truth.md
+    ./dev truth [TYPE ...]   compares these types, or all of them
+    ./dev truth --write      and writes docs/truth.md
 
 Each type's model is captured, its native plan drawn, and the model built a second time by its own constructor.
 """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _HEAD = """# Truth
 
 What `fanin.capture` reads off a constructor, held against what the constructor really draws. This page is made by
-`python tools/model_coverage/truth.py --write` (torch {torch}, transformers {transformers}).
+`./dev truth --write` (torch {torch}, transformers {transformers}).
 
 For each type below a small model is captured without memory, its native plan drawn, and the model built a second time
 by its own constructor, for real. Then tensor by tensor:
