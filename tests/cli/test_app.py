@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -92,7 +93,9 @@ def test_interruption_says_so_and_ends_with_130(fanin, monkeypatch: pytest.Monke
 def test_ctrl_c_in_a_real_process_leaves_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import time\ndef model():\n    print('ready', flush=True)\n    time.sleep(60)\n")
     command = [sys.executable, "-m", "fanin", "plan", "slow.py:model"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=-1, stderr=-1, text=True) as process:
+    # A test run started in the background ignores SIGINT, and children inherit that.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=tmp_path, stdout=-1, stderr=-1, text=True, preexec_fn=heed) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)

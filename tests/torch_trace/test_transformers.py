@@ -38,7 +38,9 @@ def test_gpt2():
     fields = {key: TOKENS[key] for key in ("vocab_size", "bos_token_id", "eos_token_id")}
     graph = traced("GPT2LMHeadModel", "GPT2Config", n_layer=2, n_embd=32, n_head=2, **fields)
     attention, mlp = {"packed": 2, "attention output": 2}, {"mlp up": 2, "mlp down": 2}
-    assert found(graph) == {"embedding": 2, "bias": 8, "norm scale": 5, "norm shift": 5} | attention | mlp
+    assert (
+        found(graph) == {"embedding": 1, "position": 1, "bias": 8, "norm scale": 5, "norm shift": 5} | attention | mlp
+    )
     assert graph.unreached == ()
     for block in ("transformer.h.0", "transformer.h.1"):
         fans = {
@@ -69,7 +71,7 @@ def test_llama():
 
 def test_bert():
     graph = traced("BertForMaskedLM", "BertConfig", **WIDE, **TOKENS)
-    others = {"embedding": 3, "projection": 1, "bias": 14, "norm scale": 6, "norm shift": 6}
+    others = {"embedding": 2, "position": 1, "projection": 1, "bias": 14, "norm scale": 6, "norm shift": 6}
     assert found(graph) == others | dict.fromkeys((*ATTENTION, "mlp up", "mlp down"), 2)
     assert following(graph) == {"linear": 11, "gelu": 3}
     assert graph.unreached == ()
