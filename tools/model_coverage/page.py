@@ -131,7 +131,7 @@ def _made(rows: Sequence[Row]) -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    commits = ", ".join(dict.fromkeys(row["commit"] for row in rows if row.get("commit")))
+    commits = ", ".join(dict.fromkeys(row.get("commit") or "earlier code" for row in rows))
     return (
         f"{datetime.datetime.now(datetime.UTC).date()}, transformers {transformers.__version__}, "
         f"torch {torch.__version__}, Python {platform.python_version()}, {cpu}, {os.cpu_count()} cores"
