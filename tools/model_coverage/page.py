@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    shown = " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+    anywhere = _FOLDERS.sub("", text)
+    shown = " ".join(anywhere.replace("|", "\\|").replace("<", "&lt;").split())
     return shown if len(shown) <= _WIDEST else f"{shown[:_WIDEST]}…"
 
 
@@ -141,6 +143,8 @@ def _made(rows: Sequence[Row]) -> str:
 
 _YES = {True: "yes", False: "no"}
 _WIDEST = 240
+# Where packages lie on the machine that measured is nobody's business.
+_FOLDERS = re.compile(r"/[^\s'\"]*/site-packages/")
 _PAGE = """# Coverage
 
 How much of the models that people use fanin understands. Renew with `./dev coverage --again --write`
