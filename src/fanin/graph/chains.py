@@ -7,34 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fanin.graph.flow import Flow, Node
-from fanin.graph.operations import NORMS, WEIGHTED
+from fanin.graph.operations import NORMS, REDUCTIONS, RESAMPLING, WEIGHTED
 from fanin.graph.records import Place, Use
 
 # The same elements, moved or thinned at random: a signal stays what it is.
 _SAME = frozenset(("_to_copy", "clone", "copy", "_unsafe_view", "alias", "detach", "native_dropout"))
 # Neighbours or pieces of it.
-_ALIKE = frozenset(
-    (
-        "max_pool2d_with_indices",
-        "max_pool3d_with_indices",
-        "avg_pool2d",
-        "avg_pool3d",
-        "_adaptive_avg_pool2d",
-        "_adaptive_avg_pool3d",
-        "adaptive_max_pool2d",
-        "constant_pad_nd",
-        "reflection_pad1d",
-        "reflection_pad2d",
-        "replication_pad2d",
-        "pixel_shuffle",
-        "upsample_nearest2d",
-        "upsample_bilinear2d",
-    )
-)
+_ALIKE = RESAMPLING | {"pixel_shuffle"}
 _BLANK = frozenset(("empty", "zeros", "new_empty", "new_zeros", "empty_like", "zeros_like"))
 _LINEAR = frozenset(("add", "sub", "mul", "div", "neg"))
 _SCALING = frozenset(("mul", "div"))
-_REDUCTIONS = frozenset(("mean", "sum", "var", "var_mean", "std", "amax", "linalg_vector_norm", "norm"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +141,7 @@ def _written(node: Node, read: list[_Signal], uses: Sequence[Use], reading: _Rea
             reading.normed.add(first.source)
             reading.scales |= dict.fromkeys((each for each in node.uses if uses[each].op == "norm_scale"), first.source)
         return _Signal(normal=node.op in NORMS or node.op in _SCALING)
-    if node.op in _REDUCTIONS:
+    if node.op in REDUCTIONS:
         return replace(first, bent=bent, whole=False, reduced=True)
     if node.pointwise or node.op == "_prelu_kernel":
         return replace(first, bent=bent or node.op not in _LINEAR or len(read) > 1)
@@ -173,7 +155,7 @@ def _of_none(node: Node, read: Sequence[_Signal]) -> _Signal:
     first = next(iter(read), _Signal())
     if node.op in NORMS or (node.op in _SCALING and any(each.reduced for each in read) != all(x.reduced for x in read)):
         return _Signal(normal=True)
-    if node.op in _REDUCTIONS:
+    if node.op in REDUCTIONS:
         return _Signal(reduced=True)
     if len(read) == 1 and (first.reduced or node.op in _SAME or node.op in _SCALING):
         return _times(node, first)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
+from fanin.graph.operations import REDUCTIONS, RESAMPLING
 from fanin.torch.tensors import storage_id
 from fanin.torch.trace.activations import GRID, Values, is_affine, recognise
 from fanin.torch.trace.origins import SHAPE_ONLY, Origins
@@ -22,30 +23,17 @@ from fanin.torch.trace.uses import NORMS
 _THROUGH = frozenset(
     (
         *NORMS,
+        *RESAMPLING,
         "_to_copy",
         "clone",
         "copy",
         "_unsafe_view",
         "native_dropout",
-        "max_pool2d_with_indices",
-        "max_pool3d_with_indices",
-        "avg_pool2d",
-        "avg_pool3d",
-        "_adaptive_avg_pool2d",
-        "_adaptive_avg_pool3d",
-        "adaptive_max_pool2d",
         "adaptive_max_pool3d",
-        "constant_pad_nd",
-        "reflection_pad1d",
-        "reflection_pad2d",
-        "replication_pad2d",
         "pixel_shuffle",
-        "upsample_nearest2d",
-        "upsample_bilinear2d",
         "cat",
     )
 )
-_REDUCTIONS = frozenset(("mean", "sum", "var", "var_mean", "std", "amax", "linalg_vector_norm", "norm"))
 _LONGEST = 64
 
 
@@ -123,7 +111,7 @@ class Following:
 
     def _step(self, call: Call, walk: _Walk) -> list[int]:
         """Take one call into the walk; the memories it wrote that are to be followed on."""
-        if call.op in _REDUCTIONS or self._only_reduced(call, walk):
+        if call.op in REDUCTIONS or self._only_reduced(call, walk):
             written = [storage_id(out) for out in call.outputs]
             walk.reduced |= set(written)
             return written

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils._pytree import tree_leaves, tree_map
 
+from fanin.graph.operations import NORMS, REDUCTIONS, RESAMPLING
 from fanin.torch.trace.origins import SHAPE_ONLY
 from fanin.torch.trace.recording import Call
 
@@ -21,37 +22,7 @@ _COPIES = frozenset(("_to_copy", "clone", "alias", "detach", "lift_fresh", "nati
 _RESHAPES = frozenset(("view", "_unsafe_view", "reshape"))
 _MOVES = frozenset(("cat", "stack", "index", "repeat", "roll", "flip"))
 # Each channel is worked on by itself, over positions.
-_CHANNELWISE = frozenset(
-    (
-        "max_pool2d_with_indices",
-        "max_pool3d_with_indices",
-        "avg_pool2d",
-        "avg_pool3d",
-        "_adaptive_avg_pool2d",
-        "_adaptive_avg_pool3d",
-        "adaptive_max_pool2d",
-        "constant_pad_nd",
-        "reflection_pad1d",
-        "reflection_pad2d",
-        "replication_pad2d",
-        "upsample_nearest2d",
-        "upsample_bilinear2d",
-        "cumsum",
-    )
-)
-_NORMS = frozenset(
-    (
-        "native_layer_norm",
-        "native_group_norm",
-        "native_batch_norm",
-        "_native_batch_norm_legit",
-        "_native_batch_norm_legit_no_training",
-        "_batch_norm_with_update",
-        "_batch_norm_no_update",
-        "_fused_rms_norm",
-    )
-)
-_REDUCTIONS = frozenset(("mean", "sum", "var", "var_mean", "std", "amax", "linalg_vector_norm", "norm"))
+_CHANNELWISE = RESAMPLING | {"cumsum"}
 _MULTIPLIES = frozenset(("mul", "div"))
 _LARGEST = 1 << 22
 
@@ -104,7 +75,7 @@ def marked(call: Call, known: Mapping[int, Marked], size: int) -> Outcome:
     """
     if call.op in SHAPE_ONLY:
         return Outcome()
-    if call.op in _REDUCTIONS:
+    if call.op in REDUCTIONS:
         return Outcome(tuple(_each(value, lambda layer: _reduced(call, layer)) for value in known.values()))
     if call.op == "glu":
         dim = int(call.args[1]) if len(call.args) > 1 else -1
@@ -119,7 +90,7 @@ def marked(call: Call, known: Mapping[int, Marked], size: int) -> Outcome:
 def _carried(call: Call, known: Mapping[int, Marked], size: int) -> tuple[Marked | None, ...] | None:
     first = next(iter(known.values()))
     out = call.outputs[0]
-    if call.op in _COPIES or call.op in _NORMS:
+    if call.op in _COPIES or call.op in NORMS:
         return (first if 0 in known and first.layers[0].shape == out.shape else None,)
     if call.op in _RESHAPES:
         return _kept(_each(first, lambda layer: _reshaped(layer, out)))
