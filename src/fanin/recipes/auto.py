@@ -7,9 +7,9 @@ from math import prod, sqrt
 
 from fanin import schemes
 from fanin.graph.roles import ROLES
-from fanin.initializers import Blocks, Constant, Initializer, Normal
+from fanin.initializers import Constant, Initializer, Normal
 from fanin.recipes import auto_weights, stream
-from fanin.recipes.common import NORMS
+from fanin.recipes.common import NORMS, padded
 from fanin.recipes.layer_scale import cait_eps
 from fanin.recipes.matching import both, contracts, has_role
 from fanin.recipes.recipe import Recipe
@@ -26,10 +26,7 @@ def _zero(_: TensorInfo) -> Initializer:
 
 
 def _table(tensor: TensorInfo, share: float = 1.0) -> Initializer:
-    law = Normal(std=share * table_std(tensor, tensor.shape[-1]))
-    if tensor.padding is None:
-        return law
-    return Blocks(law, parts=(((tensor.padding, 0), (1, tensor.shape[-1]), Constant(0.0)),))
+    return padded(Normal(std=share * table_std(tensor, tensor.shape[-1])), tensor)
 
 
 def _why_table(tensor: TensorInfo) -> str:

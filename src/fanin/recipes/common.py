@@ -19,11 +19,15 @@ def _why_one(tensor: TensorInfo) -> str:
     return "a norm starts as plain normalisation" + (f"; the code adds {stored:g} to it" if stored else "")
 
 
-def _table(tensor: TensorInfo) -> Initializer:
-    law = Normal(std=1 / sqrt(tensor.shape[-1]) if tensor.tied_head else 1.0)
+def padded(law: Initializer, tensor: TensorInfo) -> Initializer:
+    """`law` for a lookup table, whose row for padding is 0 where it has one."""
     if tensor.padding is None:
         return law
     return Blocks(law, parts=(((tensor.padding, 0), (1, tensor.shape[-1]), Constant(0.0)),))
+
+
+def _table(tensor: TensorInfo) -> Initializer:
+    return padded(Normal(std=1 / sqrt(tensor.shape[-1]) if tensor.tied_head else 1.0), tensor)
 
 
 def _why_table(tensor: TensorInfo) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
 
-from fanin.initializers import Blocks, Constant, Initializer, Normal, TruncatedNormal
-from fanin.recipes.common import NORMS
+from fanin.initializers import Constant, Initializer, Normal, TruncatedNormal
+from fanin.recipes.common import NORMS, padded
 from fanin.recipes.matching import has_role, is_last
 from fanin.recipes.rule import Rule
 from fanin.recipes.tensor_info import TensorInfo
@@ -56,20 +56,14 @@ def model_width(tensor: TensorInfo) -> float:
 
 def normal(std: float | Number) -> Callable[[TensorInfo], Initializer]:
     """N(0, std²); the row of a padding token 0."""
-    return lambda tensor: _padded(tensor, Normal(std=_of(std, tensor)))
+    return lambda tensor: padded(Normal(std=_of(std, tensor)), tensor)
 
 
 def truncated(std: float | Number, sigmas: float) -> Callable[[TensorInfo], Initializer]:
     """N(0, std²) cut at ±`sigmas` of its own standard deviations; the row of a padding token 0."""
     law = TruncatedNormal(lower=-sigmas, upper=sigmas, corrected=False)
-    return lambda tensor: _padded(tensor, replace(law, std=_of(std, tensor)))
+    return lambda tensor: padded(replace(law, std=_of(std, tensor)), tensor)
 
 
 def _of(std: float | Number, tensor: TensorInfo) -> float:
     return std(tensor) if callable(std) else std
-
-
-def _padded(tensor: TensorInfo, law: Initializer) -> Initializer:
-    if tensor.padding is None:
-        return law
-    return Blocks(law, parts=(((tensor.padding, 0), (1, tensor.shape[-1]), Constant(0.0)),))
