@@ -20,7 +20,7 @@ RANKS = [
     {"demo"},
     {"report"},
     {"checking", "race"},
-    {"counting"},
+    {"counting", "checkpoints"},
     {"torch"},
     {"plans"},
     {"text_table"},
@@ -38,7 +38,7 @@ RANKS = [
 ]
 # What the command needs beside the public names: files written whole or not at all, weights put into a model, digits.
 ALSO_PUBLIC = {"fanin.weights.atomic", "fanin.torch.files", "fanin.data.mnist"}
-MAY_IMPORT_TORCH = {"torch", "models", "data", "counting", "race", "checking", "demo", "cli"}
+MAY_IMPORT_TORCH = {"torch", "models", "data", "counting", "race", "checking", "demo", "cli", "checkpoints"}
 LONGEST_FILE = 350
 MEDIAN_FILE = 150
 

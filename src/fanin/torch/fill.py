@@ -13,6 +13,7 @@ from fanin.errors import ArgumentError
 from fanin.initializers.base import Initializer, Storage
 from fanin.initializers.constant import Constant
 from fanin.random.stream import Region, Stream
+from fanin.torch.wrappers import is_wrapper
 
 NATIVE = frozenset({torch.float32, torch.float64, torch.float16, torch.bfloat16})
 """Dtypes that initializers compute themselves, each value rounded once."""
@@ -91,12 +92,6 @@ def as_array(tensor: Tensor) -> Storage:
     """
     bare = tensor.detach()
     return (bare.view(torch.uint16) if bare.dtype is torch.bfloat16 else bare).numpy()
-
-
-def is_wrapper(tensor: Tensor) -> bool:
-    """Whether a Python class (DTensor, fake, functional) stands where the memory would be."""
-    keys = torch._C._dispatch_keys(tensor)  # pyright: ignore[reportPrivateUsage]
-    return keys.has(torch._C.DispatchKey.Python)  # pyright: ignore[reportPrivateUsage]
 
 
 def _check(tensor: Tensor, part: Region) -> None:

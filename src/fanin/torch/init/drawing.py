@@ -14,7 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from fanin.initializers.base import Initializer
 from fanin.random.stream import Stream
-from fanin.torch.fill import NATIVE, fill, is_wrapper
+from fanin.torch.fill import NATIVE, fill
+from fanin.torch.wrappers import is_wrapper
 
 _COMPLEX = frozenset({torch.complex64, torch.complex128})
 

@@ -16,8 +16,8 @@ from fanin.plans.steps import Copy, Draw, Keep, Replay, Step, Unknown
 from fanin.random import Stream
 from fanin.torch.capture.geometry import Geometry
 from fanin.torch.file_tensors import to_torch
-from fanin.torch.fill import is_wrapper
 from fanin.torch.materialize.laws import check_draw, check_law
+from fanin.torch.pieces import refusal
 from fanin.torch.protection import protections
 from fanin.torch.replay import DTYPES, Sources, limit_for, names_read, run
 from fanin.torch.tensors import StoredTensor, storage_id, stored_tensors
@@ -93,7 +93,9 @@ def _check_names(stored: tuple[StoredTensor, ...], plan: Plan) -> None:
 def _check_memory(stored: tuple[StoredTensor, ...], device: str | torch.device | None) -> None:
     target = None if device is None else _usable(device)
     for item in stored:
-        _check_kind(item)
+        reason = refusal(item.tensor)
+        if reason is not None:
+            raise PlanError(f"{item.name!r} {reason}")
         seen = item.tensor.device
         if target is not None and not item.tensor.is_meta and _placed(seen) != _placed(target):
             raise PlanError(f"{item.name!r} is on {seen}, not on {target}: call model.to({str(target)!r}) first")
@@ -113,18 +115,6 @@ def _usable(device: str | torch.device) -> torch.device:
 
 def _placed(device: torch.device) -> tuple[str, int]:
     return device.type, device.index or 0
-
-
-def _check_kind(item: StoredTensor) -> None:
-    tensor = item.tensor
-    if is_wrapper(tensor):
-        raise PlanError(
-            f"{item.name!r} is a {type(tensor).__name__}, whose memory is not its own: materialize the plain model "
-            "first, then shard or quantise it"
-        )
-    if tensor.layout is not torch.strided or tensor.is_quantized:
-        kind = "quantised" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
-        raise PlanError(f"{item.name!r} is {kind}: only dense tensors can be written; convert it afterwards")
 
 
 def _check_overlap(stored: tuple[StoredTensor, ...]) -> None:
