@@ -1,27 +1,85 @@
-"""`./dev bench`: what fanin promises on speed, measured now; `--write` puts the tables into docs/benchmarks.md."""
+"""`./dev bench`: what fanin promises on speed, measured now; `--write` puts it into docs/benchmarks.md."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
 import platform
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import auto_depth
-import drop_in
-import fill_throughput
+import page
 import torch
-import whole_models
-from rows import Row, markdown
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-MARK = "<!-- measured -->\n"
-ON_REQUEST = ("auto",)  # ten minutes of it
+Section = tuple[str, bool]
+"""A part's tables as Markdown, and whether every figure reaches what it must."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One section of the page."""
+
+    title: str
+    measure: Callable[[bool, argparse.Namespace], Section]
+    on_request: bool = False
+
+
+def _rows(module: str) -> Callable[[bool, argparse.Namespace], Section]:
+    def measure(plots: bool, arguments: argparse.Namespace) -> Section:
+        from importlib import import_module
+
+        from rows import markdown
+
+        found = import_module(module).rows()
+        return markdown(found), all(row.reached for row in found)
+
+    return measure
+
+
+def _auto(plots: bool, arguments: argparse.Namespace) -> Section:
+    import auto_depth
+    from rows import markdown
+
+    found = auto_depth.rows(arguments.seeds) if arguments.seeds else auto_depth.rows()
+    return markdown(found), all(row.reached for row in found)
+
+
+def _fill(plots: bool, arguments: argparse.Namespace) -> Section:
+    import fill
+
+    found = fill.contests()
+    picture = _picture("fill_by_size", found) if plots else ""
+    return picture + fill.markdown(found), all(each.reached for each in found)
+
+
+def _models(plots: bool, arguments: argparse.Namespace) -> Section:
+    import constructors
+
+    found = constructors.figures()
+    picture = _picture("whole_models", found) if plots else ""
+    return picture + constructors.markdown(found), all(each.reached for each in found)
+
+
+def _threads(plots: bool, arguments: argparse.Namespace) -> Section:
+    import threads
+
+    return threads.markdown(threads.scalings()), True
+
+
+def _picture(name: str, found: object) -> str:
+    import plots
+
+    return getattr(plots, name)(found) + "\n\n"
+
+
 PARTS = {
-    "drop-in": ("`fanin.torch.init` against `torch.nn.init`", drop_in.rows),
-    "kernels": ("The kernels alone, against `torch.nn.init`, 64M elements", fill_throughput.rows),
-    "auto": ("`auto` and `critical`: 50 layers without normalisation, worst layer against the first", auto_depth.rows),
-    "models": ("Whole models, against their own constructors", whole_models.rows),
+    "fill": Part("Every initializer, against `torch.nn.init`, NumPy and JAX", _fill),
+    "threads": Part("Threads, 64M elements", _threads),
+    "drop-in": Part("`fanin.torch.init` against `torch.nn.init`", _rows("drop_in")),
+    "models": Part("Whole models, against their own constructors and AnyInit", _models),
+    "scale": Part("Many tensors, and very large models", _rows("whole_models")),
+    "auto": Part("`auto` and `critical`: 50 layers without normalisation, worst layer against the first", _auto, True),
 }
 
 
@@ -38,24 +96,22 @@ def machine() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    usual = f"which tables; by default all but {', '.join(ON_REQUEST)}"
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=usual)
+    usual = [name for name, part in PARTS.items() if not part.on_request]
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"which; by default {', '.join(usual)}")
     parser.add_argument("--seeds", type=int, help="networks per figure of auto, 9 by default; fewer are a rough look")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="put tables and plots into docs/benchmarks.md")
     arguments = parser.parse_args()
-    measured: list[Row] = []
-    text = [f"Measured {datetime.date.today()} by `./dev bench` on {machine()}."]
-    print(text[0], flush=True)
-    for part in arguments.parts or [name for name in PARTS if name not in ON_REQUEST]:
-        title, rows = PARTS[part]
-        found = rows(arguments.seeds) if part == "auto" and arguments.seeds else rows()
-        measured += found
-        text.append(f"## {title}\n\n{markdown(found)}")
-        print(f"\n{text[-1]}", flush=True)
+    sections: dict[str, str] = {}
+    reached = True
+    for name in arguments.parts or usual:
+        text, good = PARTS[name].measure(arguments.write, arguments)
+        when = f"Measured {datetime.date.today()} by `./dev bench {name}` on {machine()}."
+        sections[name] = f"## {PARTS[name].title}\n\n{when}\n\n{text}"
+        reached = reached and good
+        print(f"\n{sections[name]}", flush=True)
     if arguments.write:
-        introduction = PAGE.read_text(encoding="utf-8").split(MARK)[0]
-        PAGE.write_text(introduction + MARK + "\n" + "\n\n".join(text) + "\n", encoding="utf-8")
-    return 0 if all(row.reached for row in measured) else 1
+        page.renew(sections, list(PARTS))
+    return 0 if reached else 1
 
 
 if __name__ == "__main__":

@@ -50,8 +50,13 @@ HEADER = ["what", "fanin", "the other side", "times faster", "wanted", "of zero-
 
 def markdown(rows: Iterable[Row]) -> str:
     """The rows as a Markdown table."""
-    lines = [HEADER, ["---", *["---:"] * (len(HEADER) - 1)], *(row.cells() for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(HEADER, [row.cells() for row in rows])
+
+
+def table(head: list[str], lines: Iterable[list[str]]) -> str:
+    """A Markdown table, numbers to the right."""
+    every = [head, ["---", *["---:"] * (len(head) - 1)], *lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in every)
 
 
 def best_seconds(actions: list[Callable[[], object]], rounds: int) -> list[float]:
