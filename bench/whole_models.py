@@ -1,4 +1,4 @@
-"""Whole models: capture + materialize against the constructor, and an 8B model understood without memory."""
+"""Models of very many and of very large tensors against `torch.nn.init`, and an 8B model understood without memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
 from rows import Row, best_seconds, markdown
+from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from fanin.plans import Plan
 from fanin.random import default_threads
 from fanin.torch.capture import capture
 from fanin.torch.materialize import materialize
@@ -21,30 +24,53 @@ from fanin.torch.planning import plan
 ROUNDS = 10
 
 
+class Tensors(nn.Module):
+    """`count` parameters of one shape, from N(0, 0.02²)."""
+
+    def __init__(self, count: int, *shape: int) -> None:
+        super().__init__()
+        self.tensors = nn.ParameterList(nn.Parameter(torch.empty(*shape)) for _ in range(count))
+        self.draw()
+
+    def draw(self) -> None:
+        for tensor in self.tensors:
+            nn.init.normal_(tensor, 0.0, 0.02)
+
+
 def rows() -> list[Row]:
     """Every figure of this bench, measured now; takes about a minute."""
-    return [*_gpt2(), *_llama()]
-
-
-def _gpt2() -> list[Row]:
-    def build() -> torch.nn.Module:
-        return GPT2LMHeadModel(GPT2Config())
-
-    def planned() -> torch.nn.Module:
-        captured = capture(build)
-        return materialize(captured.model, captured.plan)
-
-    materialize(*_small())  # compiles the kernels
+    materialize(*_planned(partial(Tensors, 4, 64)))  # compiles the kernels
     torch.set_num_threads(default_threads())
-    theirs, ours, alone = best_seconds([build, planned, partial(capture, build)], ROUNDS)
     return [
-        Row("GPT-2 (124M): capture + materialize", ours, theirs, "s", target=8),
-        Row("GPT-2 (124M): capture alone", alone, theirs, "s"),
+        _against_loop("10,000 tensors of 64: materialize", 1, 10_000, 64),
+        _against_loop("10 tensors of 12M: materialize", 1, 10, 3000, 4000),
+        *_captures(),
+        *_llama(),
     ]
 
 
-def _small() -> tuple[torch.nn.Module, object]:
-    captured = capture(lambda: GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=60_000)))
+def _against_loop(name: str, target: float, count: int, *shape: int) -> Row:
+    """A model that has its memory, drawn by a plan and by `torch.nn.init` in a loop."""
+    model = Tensors(count, *shape)
+    made = _planned(partial(Tensors, count, *shape))[1]
+    theirs, ours = best_seconds([model.draw, lambda: materialize(model, made)], ROUNDS)
+    return Row(name, ours, theirs, "s", target=target)
+
+
+def _captures() -> list[Row]:
+    def gpt2() -> nn.Module:
+        return GPT2LMHeadModel(GPT2Config())
+
+    def linears() -> nn.Module:
+        return nn.ModuleList(nn.Linear(8, 8) for _ in range(10_000))
+
+    theirs, ours = best_seconds([gpt2, partial(capture, gpt2)], ROUNDS)
+    many = best_seconds([partial(capture, linears)], 1)[0]
+    return [Row("GPT-2 (124M): capture alone", ours, theirs, "s"), Row("10,000 Linear(8, 8): capture", many, None, "s")]
+
+
+def _planned(build: Callable[[], nn.Module]) -> tuple[nn.Module, Plan]:
+    captured = capture(build)
     return captured.model, captured.plan
 
 

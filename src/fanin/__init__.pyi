@@ -1,12 +1,14 @@
 from . import gains, initializers, models, recipes, schemes
 from .axes import Axes
 from .checking import Finding, Report, check
+from .checkpoints import Written, write
 from .counting import Count, count
 from .errors import (
     ArgumentError,
     CaptureError,
     DataError,
     FaninError,
+    HalfWrittenError,
     MissingExtraError,
     PlanError,
     TraceError,
@@ -18,7 +20,7 @@ from .plans.steps import Step
 from .race import RaceResult, compare
 from .torch.capture import Captured, capture
 from .torch.files import open_weights, save
-from .torch.materialize import materialize
+from .torch.materialize import materialize, module_init
 from .torch.planning import initialize, plan
 from .torch.protection import keep, unkeep
 
@@ -33,6 +35,7 @@ __all__ = [
     "DataError",
     "FaninError",
     "Finding",
+    "HalfWrittenError",
     "MissingExtraError",
     "Plan",
     "PlanError",
@@ -42,6 +45,7 @@ __all__ = [
     "TraceError",
     "UnknownNameError",
     "WeightsError",
+    "Written",
     "__version__",
     "capture",
     "check",
@@ -53,10 +57,12 @@ __all__ = [
     "keep",
     "materialize",
     "models",
+    "module_init",
     "open_weights",
     "plan",
     "recipes",
     "save",
     "schemes",
     "unkeep",
+    "write",
 ]

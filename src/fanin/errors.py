@@ -6,6 +6,7 @@
     ├── CaptureError         a constructor could not be run without memory
     ├── TraceError           a forward pass could not be followed
     ├── PlanError            a plan and a model (or two plans) do not belong together
+    ├── HalfWrittenError     materialize ended early; has .written, .unfinished and .untouched
     ├── DataError            inputs that cannot be used: NaN in the batch, a wrong shape
     ├── WeightsError         a weights file that cannot be read or written; has .path and .offset
     └── MissingExtraError    an optional package is not installed; says which to install     (also ImportError)
@@ -57,6 +58,22 @@ class TraceError(FaninError):
 
 class PlanError(FaninError):
     """A plan and a model, or two plans, do not belong together."""
+
+
+class HalfWrittenError(FaninError):
+    """`materialize` ended early, and a model with values of its own has some of the new ones.
+
+    Attributes:
+        written: names of the tensors that have all their new values.
+        unfinished: those that may have some of them.
+        untouched: those that are as they were.
+    """
+
+    def __init__(
+        self, message: str, *, written: Iterable[str], unfinished: Iterable[str], untouched: Iterable[str]
+    ) -> None:
+        super().__init__(message)
+        self.written, self.unfinished, self.untouched = tuple(written), tuple(unfinished), tuple(untouched)
 
 
 class DataError(FaninError):

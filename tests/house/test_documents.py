@@ -16,7 +16,8 @@ from fanin.cli import run
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+# Examples for torchrun are run by it, in tests/distributed.
+EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if not path.stem.endswith("_torchrun"))
 MODULES = [name for _, name, _ in pkgutil.walk_packages(fanin.__path__, "fanin.") if not name.endswith("__main__")]
 SESSIONS = runpy.run_path(str(ROOT / "tools" / "sessions.py"))
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -16,7 +16,10 @@ import pytest
 import fanin
 
 STUB = Path(fanin.__file__).with_suffix(".pyi")
-VERBS = ["capture", "check", "compare", "count", "initialize", "keep", "materialize", "open_weights", "plan", "save"]
+VERBS = [
+    *("capture", "check", "compare", "count", "initialize", "keep", "materialize", "module_init", "open_weights"),
+    *("plan", "save", "write"),
+]
 PUBLIC_MODULES = ["gains", "initializers", "models", "recipes", "schemes", "torch.init"]
 NEEDS_NO_EXAMPLE = {"__version__"}
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 import numpy as np
 import pytest
 
-from fanin.initializers import Orthogonal, RowNormalized, Sparse
+from fanin.initializers import DeltaOrthogonal, Mirrored, Orthogonal, RowNormalized, Sparse
 from fanin.random import Region, Stream
 
 GOLDEN = {
@@ -53,3 +53,22 @@ def test_bits_do_not_depend_on_the_number_of_threads(law, shape):
         law.fill(out, Stream.named(0, "w"), Region.whole(shape), threads=threads)
         digests.add(blake2b(out.tobytes(), digest_size=16).hexdigest())
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("law", "shape", "dtype", "digest"),
+    [
+        (Orthogonal(-1.5), (700, 420), "float32", "33f9ee567dd6e9dd"),
+        (Orthogonal(-1.5), (420, 700), "uint16", "09fde0cf76a869e0"),
+        (Orthogonal(groups=2), (840, 420), "float32", "e58f932354537006"),
+        (Orthogonal(2.0, rows=(2,), batch=(0,)), (3, 30, 70), "float32", "1af0f8fb286c7416"),
+        (DeltaOrthogonal(2.0, groups=2), (8, 4, 3, 3), "float64", "d1cf40b6ca45a135"),
+        (Mirrored(Orthogonal(), (0, 1)), (40, 60), "uint16", "99e92f1f0dd3aa8c"),
+        (Sparse(0.5, rows=(2,), batch=(0,)), (3, 20, 30, 2), "float16", "4ba740a07f25f6f4"),
+    ],
+    ids=lambda value: value.describe() if hasattr(value, "describe") else None,
+)
+def test_golden_bits_of_stacks_and_large_matrices(law, shape, dtype, digest):
+    out = np.empty(shape, dtype)
+    law.fill(out, Stream.named(7, "golden"), Region.whole(shape))
+    assert blake2b(out.tobytes(), digest_size=8).hexdigest() == digest

@@ -1,5 +1,7 @@
 """The bridge: any initializer into any tensor."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from fanin.errors import ArgumentError
 from fanin.initializers import Constant, Normal, Orthogonal, Uniform
 from fanin.random import Region, Stream
-from fanin.torch import fill as bridge
+from fanin.torch.device import choice
+from fanin.torch.device.host import fill_through_host
 from fanin.torch.fill import as_array, fill, is_direct
 
 LAW, STREAM = Normal(0.0, 0.5), Stream.named(1, "w")
@@ -32,7 +35,11 @@ def test_bits_are_those_of_the_initializer(dtype, array):
     assert np.array_equal(as_array(tensor), reference((5, 7), array))
 
 
-@pytest.mark.parametrize("piece", [1, 10, 1 << 24])
+def in_blocks(values, monkeypatch):
+    monkeypatch.setattr(choice, "fill_through_host", functools.partial(fill_through_host, block_bytes=4 * values))
+
+
+@pytest.mark.parametrize("values", [1, 10, 1 << 24])
 @pytest.mark.parametrize(
     "make",
     [
@@ -42,8 +49,8 @@ def test_bits_are_those_of_the_initializer(dtype, array):
         lambda: torch.empty(1, 5, 7).movedim(0, 2)[:, :, 0],
     ],
 )
-def test_other_layouts_in_any_pieces(make, piece, monkeypatch):
-    monkeypatch.setattr(bridge, "_PIECE", piece)
+def test_other_layouts_in_any_blocks(make, values, monkeypatch):
+    in_blocks(values, monkeypatch)
     for law in (LAW, Orthogonal()):
         tensor = make()
         version = tensor._version
@@ -58,9 +65,9 @@ def test_float8_is_rounded_once_from_float32():
     assert torch.equal(tensor.float(), torch.from_numpy(reference((5, 7))).to(torch.float8_e4m3fn).float())
 
 
-@pytest.mark.parametrize("piece", [4, 1 << 24])
-def test_regions(piece, monkeypatch):
-    monkeypatch.setattr(bridge, "_PIECE", piece)
+@pytest.mark.parametrize("values", [4, 1 << 24])
+def test_regions(values, monkeypatch):
+    in_blocks(values, monkeypatch)
     whole = reference((8, 9))
     part = torch.empty(3, 4)
     fill(part, LAW, STREAM, region=Region((8, 9), (4, 5), (3, 4)))

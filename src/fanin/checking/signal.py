@@ -14,8 +14,10 @@ from fanin.checking.report import LayerReport, Report
 from fanin.checking.verdicts import judge, worst
 from fanin.errors import PlanError
 from fanin.plans import Plan
+from fanin.torch.pieces import is_part
 from fanin.torch.probe import ParameterProbe, probe
 from fanin.torch.probe.batch import Loss
+from fanin.torch.unwrapped import unwrapped
 
 # The standard error of a sample's std is at most σ·√((κ − 1)/4n); this covers laws up to kurtosis κ = 5.
 _KURTOSIS = 5.0
@@ -50,6 +52,8 @@ def check(model: nn.Module, inputs: Any, loss: Loss = None, *, plan: Plan | None
     >>> check(model, torch.randn(16, 8)).verdict
     'healthy'
     """
+    if not any(map(is_part, model.parameters())):  # FSDP2 needs its own classes to gather what it has sharded
+        model = unwrapped(model)
     laws = {} if plan is None else _laws(model, plan)
     seen = probe(model, inputs, loss, laws)
     rows = judge(seen)

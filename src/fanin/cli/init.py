@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 import fanin
 from fanin.cli import options
 from fanin.cli.building import captured, example
-from fanin.cli.printing import json_option, progress, show
+from fanin.cli.init_file import into_file
+from fanin.cli.init_folder import into_folder
+from fanin.cli.output import FORMATS, Output
+from fanin.cli.printing import json_option
 from fanin.cli.verb import BadInput, verb
 
 
@@ -21,8 +23,29 @@ from fanin.cli.verb import BadInput, verb
 @options.seed
 @options.dtype
 @options.input_shape
-@click.option("-o", "--output", type=options.FILE, required=True, help="What to write: .safetensors or .gguf.")
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    required=True,
+    type=click.Path(),
+    help="What to write: a .safetensors or .gguf file, or a folder (out/) for a checkpoint of several files.",
+)
+@click.option(
+    "--format",
+    "chosen",
+    type=click.Choice(FORMATS),
+    help="By default what the name says; a folder is safetensors, or dcp (torch.distributed.checkpoint).",
+)
+@click.option(
+    "--max-shard-size",
+    default="5GB",
+    show_default=True,
+    metavar="SIZE",
+    callback=options.file_size,
+    help="Values in one file of a folder: 500MB, 5GB, 5GiB.",
+)
+@click.option("--force", is_flag=True, help="Replace what is there, instead of refusing it or going on with it.")
 @json_option
 def command(
     model: str,
@@ -31,43 +54,26 @@ def command(
     seed: int,
     dtype: str | None,
     sample: tuple[int, ...] | None,
-    output: Path,
+    output: str,
+    chosen: str | None,
+    max_shard_size: int,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Draw the weights of MODEL and write them, with seed, recipe and plan hash in the file's metadata.
+    """Draw the weights of MODEL and write them, with seed, recipe and plan hash in each file's metadata.
 
-    The file appears whole or not at all.
+    The model is never built, so that it may be larger than the memory. A file appears whole or not at all; a folder
+    that was interrupted is finished by the same command. torchrun shares the files of a folder out among processes.
     """
-    from fanin.report.files import file_data, file_report
-
-    check_output(output, force)
+    place = Output.of(output, chosen)
+    place.check(force)
     made = captured(model)
     plan = fanin.plan(made, recipe, example(model, sample)) if plan_file is None else read_plan(plan_file)
-    with progress(f"Drawing {model}") as advance:
-        drawn = fanin.materialize(made.model, plan, seed=seed, progress=advance)
-    with progress(f"Writing {output}"):
-        fanin.save(stored_as(drawn, dtype), output, plan, seed)
-    written = fanin.open_weights(output).file
-    show(as_json, lambda: file_data(written), lambda width: file_report(written, width))
-
-
-def check_output(path: Path, force: bool) -> None:
-    """Refuse before drawing, which may take minutes, what could not be written after it.
-
-    Raises:
-        BadInput: the suffix is of no format, the folder is missing, or the file exists and `force` is not given.
-    """
-    from fanin.torch.files import SUFFIXES
-
-    if path.suffix.lower() not in SUFFIXES:
-        raise BadInput(
-            f"{path}: weights are written as {' or '.join(SUFFIXES)}, and the suffix {path.suffix!r} is neither"
-        )
-    if not path.parent.is_dir():
-        raise BadInput(f"{path}: cannot be written: there is no folder {str(path.parent.absolute())!r}")
-    if path.exists() and not force:
-        raise BadInput(f"{path} exists: choose another name, or replace it with --force")
+    named = None if dtype is None else options.DTYPES[dtype]
+    if place.folder:
+        into_folder(place, model, made.model, plan, seed, named, max_shard_size, force, as_json)
+    else:
+        into_file(place, model, made.model, plan, seed, named, as_json)
 
 
 def read_plan(path: Path) -> fanin.Plan:
@@ -76,12 +82,3 @@ def read_plan(path: Path) -> fanin.Plan:
         return fanin.Plan.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, fanin.PlanError) as error:
         raise BadInput(f"{path} cannot be read as a plan: {getattr(error, 'strerror', None) or error}") from error
-
-
-def stored_as(model: Any, dtype: str | None) -> Any:
-    """The model in that type; values drawn in float32 are rounded once."""
-    if dtype is None:
-        return model
-    import torch
-
-    return model.to(getattr(torch, options.DTYPES[dtype]))

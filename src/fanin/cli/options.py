@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,13 @@ DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 def _models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     known = [CompletionItem(name) for name in MODELS if name.startswith(incomplete)]
     return known or [CompletionItem(incomplete, type="file")]
+
+
+def _presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    # click leaves words aside as long as the option has no value yet.
+    named = next((word for word in (ctx.params.get("model") or "", *ctx.args) if word.startswith("hf:")), "")
+    known = fanin.models.presets(named.removeprefix("hf:").partition(",")[0]) if named else ()
+    return [CompletionItem(name) for name in known if name.startswith(incomplete)]
 
 
 def _recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -38,7 +47,19 @@ def batch(default: int) -> Any:
     )
 
 
-model = click.argument("model", shell_complete=_models)
+def model(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument MODEL, and `--preset NAME` for a published size of it; the function gets one spec."""
+
+    @wraps(function)
+    def named(*arguments: Any, model: str, preset: str | None, **others: Any) -> Any:
+        spec = model if preset is None else fanin.models.with_preset(model, preset)
+        return function(*arguments, model=spec, **others)
+
+    text = "A published size of a transformers model: 8b for hf:llama, xl for hf:gpt2."
+    size = click.option("--preset", metavar="NAME", help=text, shell_complete=_presets)
+    return click.argument("model", shell_complete=_models)(size(named))
+
+
 seed = click.option(
     "--seed",
     default=0,
@@ -70,5 +91,16 @@ input_shape = click.option(
     callback=_sample,
     help="Shape of one sample, as 3x224x224, for models whose input cannot be told from their kind.",
 )
+
+
+def file_size(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    """Bytes meant by 5GB."""
+    from fanin.checkpoints import size_in_bytes
+
+    try:
+        return size_in_bytes(value)
+    except fanin.ArgumentError as error:
+        raise click.BadParameter(str(error)) from None
+
 
 FILE = click.Path(dir_okay=False, path_type=Path)

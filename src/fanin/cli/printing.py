@@ -54,6 +54,13 @@ def print_text(text: str) -> None:
         click.echo(text.removesuffix("\n"))
 
 
+def tell(line: str, *, always: bool = False) -> None:
+    """A line on stderr; in a file or pipe only with `always`."""
+    console = terminal(stderr=True)
+    if console.is_terminal or always:
+        console.print(line, markup=False, emoji=False)
+
+
 def plain(value: Any) -> Any:
     """The value as JSON can hold it: NaN and infinities, which JSON does not know, as null.
 
@@ -86,5 +93,23 @@ def progress(what: str) -> Generator[Callable[[float, float], None]]:
     console = terminal(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+@contextmanager
+def writing(what: str, *, shown: bool = True) -> Generator[Callable[[int, int], None]]:
+    """A progress bar like that of `progress` for bytes: with how many a second, and how long it will take."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = terminal(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as bars:
         task = bars.add_task(what, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)

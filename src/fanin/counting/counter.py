@@ -12,6 +12,7 @@ from fanin.counting.forward import Forward, forward
 from fanin.counting.records import Bytes, Count, ModuleCount
 from fanin.errors import ArgumentError
 from fanin.torch.tensors import StoredTensor, stored_tensors
+from fanin.torch.unwrapped import unwrapped
 
 
 class HoldsModel(Protocol):
@@ -51,7 +52,7 @@ def count(
     for name, number in (("batch", batch), ("samples", samples)):
         if number is not None and number < 1:
             raise ArgumentError(f"{name} must be at least 1, got {number}")
-    module = model if isinstance(model, nn.Module) else model.model
+    module = unwrapped(model if isinstance(model, nn.Module) else model.model)
     stored = stored_tensors(module)
     passed = forward(module, inputs, batch)
     unknown = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fanin.errors import ArgumentError, UnknownNameError
+from fanin.random.many_laws import Laws
 from fanin.random.stream import Region, Stream
 
 # float32, float64, float16 arrays are themselves; NumPy has no bfloat16, so a uint16 array holds bfloat16 bits.
@@ -40,6 +42,25 @@ class Initializer(ABC):
     @abstractmethod
     def fill(self, out: Storage, stream: Stream, region: Region, *, threads: int | None = None) -> None:
         """Write the part `region` of the logical tensor into `out`, a C-contiguous array of `region.size`."""
+
+    def fill_all(
+        self, outs: Sequence[Storage], stream: Stream, regions: Sequence[Region], *, threads: int | None = None
+    ) -> None:
+        """`fill` for several parts of one tensor; what they have in common is computed once."""
+        for out, region in zip(outs, regions, strict=True):
+            self.fill(out, stream, region, threads=threads)
+
+    def needs(self, region: Region) -> Region:
+        """The least part of the tensor that must be computed for `region`: for an elementwise law, `region` itself."""
+        return region
+
+    @classmethod
+    def laws(cls, group: Sequence[Any], stored: np.dtype[Any]) -> Laws | None:
+        """The numbers of initializers of this class for `fanin.random.many.fill_many` into arrays of dtype `stored`.
+
+        None where they cannot be filled that way; `fill` can still do it.
+        """
+        return None
 
     @abstractmethod
     def moments(self, shape: tuple[int, ...]) -> tuple[float, float]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from math import prod, sqrt
 from typing import Any
 
-import numpy as np
-
 from fanin.errors import ArgumentError
-from fanin.initializers.base import Initializer, Storage, check_storage
-from fanin.random.part import Part, Places, visible
+from fanin.initializers.base import Initializer, Storage
+from fanin.initializers.part_fill import fill_part, is_covered, is_seen, joined_region, spread
+from fanin.initializers.rectangles import hull
+from fanin.initializers.storage import shaped
+from fanin.random.part import Part, visible
 from fanin.random.stream import Region, Stream
 
 _LANES = 16  # lanes of a stream that one part's law may use itself
-
-_SLAB = 1 << 20
 
 PartLaw = (
     tuple[tuple[int, ...], tuple[int, ...], Initializer]
@@ -65,15 +65,31 @@ class Blocks(Initializer):
         return tuple((Part(start, size, *comb), law) for start, size, law, *comb in self.parts)
 
     def fill(self, out: Storage, stream: Stream, region: Region, *, threads: int | None = None) -> None:
-        check_storage(out, region)
+        self.fill_all((out,), stream, (region,), threads=threads)
+
+    def fill_all(
+        self, outs: Sequence[Storage], stream: Stream, regions: Sequence[Region], *, threads: int | None = None
+    ) -> None:
+        values = [(shaped(out, region), region) for out, region in zip(outs, regions, strict=True)]
         pieces = self.pieces
-        for part, _ in pieces:
+        parts = [part for part, _ in pieces]
+        for part, region in product(parts, regions):
             Region(region.shape, part.start, tuple(b - a for a, b in zip(part.start, part.end, strict=True)))
-        self.base.fill(out, stream, region, threads=threads)
+        seen = [(out, region) for out, region in values if not is_covered(region, parts)]
+        self.base.fill_all([out for out, _ in seen], stream, [region for _, region in seen], threads=threads)
         for number, (part, law) in enumerate(pieces):
+            seen = [(out, region) for out, region in values if is_seen(part, region, parts[number + 1 :])]
             own = stream if law.elementwise else replace(stream, lane=stream.lane + _LANES * (number + 1))
-            for rows in _slabs(region) if part.count and law.elementwise else (slice(None),):
-                _fill_part(out.reshape(region.size)[rows], law, own, _rows_of(region, rows), part, threads)
+            fill_part(seen, part, law, own, threads)
+
+    def needs(self, region: Region) -> Region:
+        """The hull of what each law needs of which values remain in the region."""
+        parts = [part for part, _ in self.pieces]
+        needed = [region] if is_covered(region, parts) else [region, self.base.needs(region)]
+        for number, (part, law) in enumerate(self.pieces):
+            if not law.elementwise and is_seen(part, region, parts[number + 1 :]):
+                needed.append(spread(part, law.needs(joined_region(part, region)), region.shape))
+        return hull(needed)
 
     def moments(self, shape: tuple[int, ...]) -> tuple[float, float]:
         counts, rest = visible([part for part, _ in self.pieces], shape)
@@ -124,65 +140,6 @@ def _part(start: Any, size: Any, law: Any, stride: Any = (), count: Any = ()) ->
     if all(times == 1 for times in part.count):
         return part.start, part.size, _law(law)
     return part.start, part.size, _law(law), part.stride, part.count
-
-
-def _slabs(region: Region) -> Iterator[slice]:
-    """Runs of rows of about `_SLAB` values: what a comb is drawn with stays small."""
-    step = max(1, _SLAB // max(prod(region.size[1:]), 1))
-    for first in range(0, region.size[0], step):
-        yield slice(first, min(first + step, region.size[0]))
-
-
-def _rows_of(region: Region, rows: slice) -> Region:
-    if rows == slice(None):
-        return region
-    start, size = (region.start[0] + rows.start, *region.start[1:]), (rows.stop - rows.start, *region.size[1:])
-    return Region(region.shape, start, size)
-
-
-def _fill_part(
-    target: Storage, law: Initializer, stream: Stream, region: Region, part: Part, threads: int | None
-) -> None:
-    """Write what `part` has in `region`."""
-    seen = [
-        _inside(part.places(axis), first, n)
-        for axis, (first, n) in enumerate(zip(region.start, region.size, strict=True))
-    ]
-    if not all(len(places) for _, places in seen):
-        return
-    rectangle = not part.count
-    slices = tuple(slice(int(places[0]), int(places[-1]) + 1) for _, places in seen)
-    if law.elementwise:
-        # Each element has the number that it has in the whole tensor, so a comb is drawn with what lies between.
-        start = tuple(a + piece.start for a, piece in zip(region.start, slices, strict=True))
-        logical = Region(region.shape, start, tuple(piece.stop - piece.start for piece in slices))
-    else:
-        logical = Region(part.joined, tuple(first for first, _ in seen), tuple(len(places) for _, places in seen))
-    inside = target[slices]
-    if rectangle and inside.flags.c_contiguous:
-        law.fill(inside, stream, logical, threads=threads)
-        return
-    buffer = np.empty(logical.size, target.dtype)
-    law.fill(buffer, stream, logical, threads=threads)
-    if rectangle:
-        inside[...] = buffer
-        return
-    teeth = _index([places - places[0] for _, places in seen])
-    inside[teeth] = buffer[teeth] if law.elementwise else buffer
-
-
-def _index(places: list[Places]) -> tuple[Any, ...]:
-    """The product of indices along each dimension, with slices where they run on: those are copied faster."""
-    runs = [len(each) == each[-1] - each[0] + 1 for each in places]
-    if sum(not run for run in runs) > 1:
-        return np.ix_(*places)
-    return tuple(slice(None) if run else each for each, run in zip(places, runs, strict=True))
-
-
-def _inside(places: Places, first: int, extent: int) -> tuple[int, Places]:
-    """Which of ascending places lie in [first, first + extent): the number of the first one, and all from there."""
-    low, high = np.searchsorted(places, (first, first + extent))
-    return int(low), places[low:high] - first
 
 
 def _slices(part: Part) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, isnan
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from fanin.errors import ArgumentError
 from fanin.initializers.base import Initializer, Storage, check_storage
 from fanin.initializers.storage import encoded
+from fanin.random.many_laws import Laws, constant_laws
 from fanin.random.stream import Region, Stream
 
 
@@ -42,6 +45,10 @@ class Constant(Initializer):
         if isfinite(self.value) and abs(self.value) > limit:
             raise ArgumentError(f"Constant: {self.value} is beyond the largest {out.dtype} value, {limit:.6g}")
         out.fill(encoded(self.value, out))
+
+    @classmethod
+    def laws(cls, group: Sequence[Constant], stored: np.dtype[Any]) -> Laws:
+        return constant_laws(stored, [law.value for law in group])
 
     def moments(self, shape: tuple[int, ...]) -> tuple[float, float]:
         return float(self.value), 0.0

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import ClassVar
 
-import numpy as np
-
 from fanin.errors import ArgumentError
-from fanin.initializers.base import Initializer, Storage, check_storage
+from fanin.initializers.base import Initializer, Storage
 from fanin.initializers.checks import as_axes, as_floats, as_groups
-from fanin.initializers.haar import fill_haar
+from fanin.initializers.haar_pieces import fill_haar
 from fanin.initializers.matrices import Matrices
-from fanin.initializers.storage import store_part, working_dtype
+from fanin.initializers.storage import shaped
 from fanin.random.stream import Region, Stream
 
 
@@ -58,15 +57,36 @@ class DeltaOrthogonal(Initializer):
         as_groups(self)
 
     def fill(self, out: Storage, stream: Stream, region: Region, *, threads: int | None = None) -> None:
-        check_storage(out, region)
+        self.fill_all((out,), stream, (region,), threads=threads)
+
+    def fill_all(
+        self, outs: Sequence[Storage], stream: Stream, regions: Sequence[Region], *, threads: int | None = None
+    ) -> None:
+        if not regions:
+            return
+        kernel, view = self._split(regions[0].shape)
+        parts: list[tuple[Storage, Region]] = []
+        for out, region in zip(outs, regions, strict=True):
+            values = shaped(out, region)
+            values.fill(0)
+            if _has_centre(region, kernel):
+                taps = tuple(
+                    _tap(size) - region.start[axis] if axis in kernel else slice(None)
+                    for axis, size in enumerate(region.shape)
+                )
+                parts.append((values[taps], _channels(region, kernel)))
+        fill_haar(view, parts, stream, self.gain, threads)
+
+    def needs(self, region: Region) -> Region:
+        """The whole matrices whose centre taps the region touches; else the region itself, which is zero."""
         kernel, view = self._split(region.shape)
-        whole = np.zeros(region.shape, working_dtype(out))
-        if whole.size:
-            centre = tuple((k - 1) // 2 if axis in kernel else slice(None) for axis, k in enumerate(region.shape))
-            stack = np.empty(view.stack, whole.dtype)
-            fill_haar(stack, stream, self.gain, threads)
-            whole[centre] = view.tensor(stack)
-        store_part(out, whole, region)
+        if not _has_centre(region, kernel):
+            return region
+        channels = view.needs(_channels(region, kernel), *view.rows, *view.columns)
+        first, count = iter(channels.start), iter(channels.size)
+        start = tuple(place if axis in kernel else next(first) for axis, place in enumerate(region.start))
+        size = tuple(extent if axis in kernel else next(count) for axis, extent in enumerate(region.size))
+        return Region(region.shape, start, size)
 
     def moments(self, shape: tuple[int, ...]) -> tuple[float, float]:
         kernel, view = self._split(shape)
@@ -86,3 +106,22 @@ class DeltaOrthogonal(Initializer):
         grouped = kept.index(self.grouped) if self.grouped in kept else len(shape)
         channels = tuple(shape[axis] for axis in kept)
         return kernel, Matrices("DeltaOrthogonal", channels, rows, batch, self.groups, grouped)
+
+
+def _tap(size: int) -> int:
+    return (size - 1) // 2
+
+
+def _has_centre(region: Region, kernel: tuple[int, ...]) -> bool:
+    return region.numel > 0 and all(
+        region.start[axis] <= _tap(region.shape[axis]) < region.start[axis] + region.size[axis] for axis in kernel
+    )
+
+
+def _channels(region: Region, kernel: tuple[int, ...]) -> Region:
+    """The region of the centre tap's matrices."""
+    kept = [axis for axis in range(len(region.shape)) if axis not in kernel]
+    shape, start, size = (
+        tuple(numbers[axis] for axis in kept) for numbers in (region.shape, region.start, region.size)
+    )
+    return Region(shape, start, size)

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from fanin.errors import ArgumentError
 from fanin.initializers.base import Initializer, Storage, check_storage
+from fanin.initializers.storage import negate
 from fanin.random.stream import Region, Stream
-
-_SIGN16 = np.uint16(0x8000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +47,7 @@ class Negated(Initializer):
     def fill(self, out: Storage, stream: Stream, region: Region, *, threads: int | None = None) -> None:
         check_storage(out, region)
         self.of.fill(out, stream, self._source(region), threads=threads)
-        if out.dtype == np.uint16:
-            np.bitwise_xor(out, _SIGN16, out=out)
-        else:
-            np.negative(out, out=out)
+        negate(out)
 
     def moments(self, shape: tuple[int, ...]) -> tuple[float, float]:
         mean, std = self.of.moments(shape)

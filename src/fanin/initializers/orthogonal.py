@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import ClassVar
 
-from fanin.initializers.base import Initializer, Storage, check_storage
+from fanin.initializers.base import Initializer, Storage
 from fanin.initializers.checks import as_axes, as_floats, as_groups
-from fanin.initializers.haar import fill_haar
+from fanin.initializers.haar_pieces import fill_haar
 from fanin.initializers.matrices import Matrices
+from fanin.initializers.storage import shaped
 from fanin.random.stream import Region, Stream
 
 
@@ -18,7 +20,7 @@ class Orthogonal(Initializer):
     """`gain` times a Haar-random orthogonal matrix per batch entry and group.
 
     Rows are orthonormal where there are at most as many rows as columns, else columns are: min-side Gram matrix
-    gain²·I. Half precision is computed in float32 and rounded once. Any region computes the whole tensor.
+    gain²·I. Half precision is computed in float32 and rounded once. A region computes the matrices that it touches.
 
     Args:
         gain: factor on the matrix; the values have standard deviation |gain| / √max(rows, columns).
@@ -53,11 +55,19 @@ class Orthogonal(Initializer):
         as_groups(self)
 
     def fill(self, out: Storage, stream: Stream, region: Region, *, threads: int | None = None) -> None:
-        check_storage(out, region)
+        self.fill_all((out,), stream, (region,), threads=threads)
+
+    def fill_all(
+        self, outs: Sequence[Storage], stream: Stream, regions: Sequence[Region], *, threads: int | None = None
+    ) -> None:
+        parts = [(shaped(out, region), region) for out, region in zip(outs, regions, strict=True)]
+        if parts:
+            fill_haar(self._view(regions[0].shape), parts, stream, self.gain, threads)
+
+    def needs(self, region: Region) -> Region:
+        """The whole matrices, but only of the batch entries and groups that the region touches."""
         view = self._view(region.shape)
-        stack = view.work_array(out, region)
-        fill_haar(stack, stream, self.gain, threads)
-        view.deliver(stack, out, region)
+        return view.needs(region, *view.rows, *view.columns)
 
     def moments(self, shape: tuple[int, ...]) -> tuple[float, float]:
         _, rows, columns = self._view(shape).stack

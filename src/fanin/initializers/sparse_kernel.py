@@ -29,6 +29,7 @@ _TRIES = 32  # words drawn at a time to correct a column
 _CHUNK = 1 << 14  # values drawn before their zeros are set, so that they are still in the cache
 
 Marks = NDArray[np.uint64]
+Places = NDArray[np.intp]
 
 
 @inlined
@@ -73,14 +74,21 @@ def _correct(marks: Any, column: int, surplus: int, tries: Any, stream: Counters
 
 def _compile_mark_rows(sources: str) -> Callable[..., None]:
     def mark_rows(
-        marks: Marks, rows: int, count: int, marking: Counters, correcting: Counters, first: int, last: int
+        marks: Marks,
+        numbers: Places,
+        rows: int,
+        count: int,
+        marking: Counters,
+        correcting: Counters,
+        first: int,
+        last: int,
     ) -> None:
         _ = sources  # part of the cache key, as in fanin.random.kernels.fill
         aim = count - sqrt(count) * (1 - 2 * count / rows)  # to add marks is quicker than to take them
         threshold = uint8(int(256 * aim / rows))
         totals, tries = np.empty(GROUP, np.int64), np.empty(_TRIES, np.uint32)
-        for group in range(first, last):
-            eights = marks[group, : 2 * rows]
+        for place in range(first, last):
+            eights, group = marks[place, : 2 * rows], numbers[place]
             _draw(eights.view(np.uint32), marking, uint64(group) * uint64(rows))
             _mark_below(eights.view(np.uint8), threshold)
             _count_marks(totals, eights)
@@ -92,8 +100,8 @@ def _compile_mark_rows(sources: str) -> Callable[..., None]:
 
 
 mark_rows = _compile_mark_rows(SOURCES)
-"""mark_rows(marks, rows, count, marking, correcting, first, last) marks `count` ≤ rows/2 random rows in each column of
-the groups first … last−1. `marks` is [groups, 2·rows + PADDING].
+"""mark_rows(marks, numbers, rows, count, marking, correcting, first, last) marks `count` ≤ rows/2 random rows in each
+column of the groups number numbers[first] … numbers[last−1]. `marks` is [groups, 2·rows + PADDING].
 
 Byte c of block group·rows + row of the stream `marking` is compared for column c; a row tried to correct a column is
 picked as word·rows/2³², biased by less than rows/2³².
@@ -101,10 +109,19 @@ picked as word·rows/2³², biased by less than rows/2³².
 
 
 @inlined
-def _zero_marked(line: Any, marks: Marks, row: int, erased: Any, eights: Marks) -> None:
+def _zero_marked(line: Any, marks: Marks, row: int, slots: Places, erased: Any, eights: Marks) -> None:
+    """Zero the columns whose byte at `slots` is `erased` in a row of the marks."""
     for group in range(marks.shape[0]):
         eights[2 * group], eights[2 * group + 1] = marks[group, 2 * row], marks[group, 2 * row + 1]
     flags = eights.view(np.uint8)
+    if slots[-1] - slots[0] == slots.size - 1:
+        _zero(line, flags[slots[0] : slots[-1] + 1], erased)
+    else:
+        _zero(line, flags[slots], erased)
+
+
+@inlined
+def _zero(line: Any, flags: Any, erased: Any) -> None:
     for column in range(line.size):
         value = line[column]
         line[column] = line.dtype.type(0) if flags[column] == erased else value
@@ -112,23 +129,36 @@ def _zero_marked(line: Any, marks: Marks, row: int, erased: Any, eights: Marks) 
 
 def _compile_draw(sources: str) -> Callable[..., None]:
     def draw(
-        lines: NDArray[Any], law: Any, stream: Counters, runs: Runs, marks: Marks, erased: bool, first: int, last: int
+        lines: NDArray[Any],
+        law: Any,
+        stream: Counters,
+        runs: Runs,
+        marks: Marks,
+        erased: bool,
+        begins: Places,
+        rows: Places,
+        slots: Places,
+        first: int,
+        last: int,
     ) -> None:
         _ = sources
-        columns, groups = lines.shape[1], -(-lines.shape[1] // GROUP)
-        rows = len(lines) // (len(marks) // groups)
+        columns, groups = lines.shape[1], slots[-1] // GROUP + 1
         together = max(1, _CHUNK // columns)
         eights = np.empty(2 * groups, np.uint64)
         for start in range(first, last, together):
             end = min(start + together, last)
             fill(lines.reshape(-1), law, stream, runs, start * columns, end * columns)
             for place in range(start, end):
-                group = place // rows * groups
-                _zero_marked(lines[place], marks[group : group + groups], place % rows, uint8(erased), eights)
+                group, row = begins[place // rows.size], rows[place % rows.size]
+                _zero_marked(lines[place], marks[group : group + groups], row, slots, uint8(erased), eights)
 
     return kernel(draw)
 
 
 draw = _compile_draw(SOURCES)
-"""draw(lines, law, stream, runs, marks, erased, first, last) fills lines first … last−1 with values of the law, but
-zeros where the mark is `erased`. The lines are the rows of all matrices; `runs` is all of them."""
+"""draw(lines, law, stream, runs, marks, erased, begins, rows, slots, first, last) fills lines first … last−1 with
+values of the law, but zeros where the mark is `erased`.
+
+The lines are the rows of a region, `runs`: numbers `rows` of one matrix after the other, whose groups of marks start at
+`begins`. Column j of the lines has byte slots[j] of a row of the marks.
+"""

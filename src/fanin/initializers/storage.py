@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fanin.initializers.base import Storage
+from fanin.initializers.base import Storage, check_storage
 from fanin.random.stream import Region
+
+_SIGN16 = np.uint16(0x8000)
 
 
 def working_dtype(out: Storage) -> np.dtype[Any]:
@@ -16,15 +18,27 @@ def working_dtype(out: Storage) -> np.dtype[Any]:
     return np.dtype(np.float64 if out.dtype == np.float64 else np.float32)
 
 
+def shaped(out: Storage, region: Region) -> Storage:
+    """`out` in the shape of its region.
+
+    Raises:
+        ArgumentError: it cannot hold the region.
+    """
+    check_storage(out, region)
+    return out.reshape(region.size)
+
+
 def store(out: Storage, values: NDArray[Any]) -> None:
     """Write `values` (float32 or float64, shape of `out`) into `out`, rounding to nearest even."""
     out[...] = bfloat16_bits(values) if out.dtype == np.uint16 else values
 
 
-def store_part(out: Storage, whole: NDArray[Any], region: Region) -> None:
-    """Write the part `region` of the tensor `whole` into `out`."""
-    part = tuple(slice(first, first + count) for first, count in zip(region.start, region.size, strict=True))
-    store(out.reshape(region.size), whole[part])
+def negate(out: Storage) -> None:
+    """Turn the sign of every value."""
+    if out.dtype == np.uint16:
+        np.bitwise_xor(out, _SIGN16, out=out)
+    else:
+        np.negative(out, out=out)
 
 
 def scatter(out: Storage, region: Region, index: NDArray[np.int64], value: float) -> None:

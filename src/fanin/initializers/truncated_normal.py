@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,8 @@ from fanin import random
 from fanin.errors import ArgumentError
 from fanin.initializers.base import Initializer, Storage, check_storage
 from fanin.initializers.checks import as_floats, as_ordered, as_scale
+from fanin.random.fills import checked_truncated_law
+from fanin.random.many_laws import Laws, laws_of, real_of
 from fanin.random.stream import Region, Stream
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
@@ -77,6 +81,11 @@ class TruncatedNormal(Initializer):
         check_storage(out, region)
         mean, std = self.parent
         random.truncated_normal(out, stream, region, mean, std, self.lower, self.upper, threads=threads)
+
+    @classmethod
+    def laws(cls, group: Sequence[TruncatedNormal], stored: np.dtype[Any]) -> Laws | None:
+        real = real_of(stored)
+        return laws_of([checked_truncated_law(real, *law.parent, law.lower, law.upper) for law in group])
 
     def moments(self, shape: tuple[int, ...]) -> tuple[float, float]:
         if self.corrected:

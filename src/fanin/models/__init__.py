@@ -5,5 +5,17 @@ from fanin.models.cnn import cnn
 from fanin.models.inputs import example_inputs
 from fanin.models.mlp import mlp
 from fanin.models.mnist import mnist_cnn, mnist_fc
+from fanin.models.presets import presets, with_preset
 
-__all__ = ["build", "cnn", "example_inputs", "factory", "mlp", "mnist_cnn", "mnist_fc", "names"]
+__all__ = [
+    "build",
+    "cnn",
+    "example_inputs",
+    "factory",
+    "mlp",
+    "mnist_cnn",
+    "mnist_fc",
+    "names",
+    "presets",
+    "with_preset",
+]

@@ -47,6 +47,7 @@ def factory(spec: str) -> Callable[[], nn.Module]:
             - `cnn:CxHxW-CHANNELS-CLASSES` as `cnn:1x28x28-8-16-10,activation=silu,kernel=5,pool=2,norm=batch`;
             - `path.py:factory` or `package.module:factory`: your own code, called without arguments;
             - `hf:TYPE` as `hf:gpt2,n_layer=2`: a transformers type, random weights, fields of its config replaced;
+            - `hf:TYPE,preset=SIZE` as `hf:llama,preset=8b`: a published size of it (`presets("llama")`);
             - a path ending in `.json`: a transformers config. Never remote code, never the network.
 
     Raises:

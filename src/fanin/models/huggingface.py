@@ -15,6 +15,7 @@ from torch import nn
 
 from fanin.errors import ArgumentError, MissingExtraError, UnknownNameError
 from fanin.models.parts import model_class_of_part
+from fanin.models.presets import preset_fields
 
 Factory = Callable[[], nn.Module]
 
@@ -25,22 +26,26 @@ _HEADS = ("SEQ_TO_SEQ_CAUSAL_LM", "MASKED_LM", "CAUSAL_LM", "IMAGE_CLASSIFICATIO
 def type_factory(model_type: str, options: dict[str, Any]) -> Factory:
     """The factory of the transformers type `model_type`: its default config with `options` in place of fields.
 
+    The option `preset` names one of its published sizes; other options replace fields of that.
+
     The class is the first that transformers has of: sequence-to-sequence, masked or causal language model, image
     classifier; else the bare model; for a part of another model (`hf:siglip_text_model`) the class made from its
     config.
 
     Raises:
         MissingExtraError: transformers is not installed.
-        UnknownNameError: no such type, or its config has no such field.
+        UnknownNameError: no such type or preset, or its config has no such field.
         ArgumentError: a value the config refuses.
     """
     make_config = _config_class(model_type)
     default = make_config()
-    for key in options:
+    size = preset_fields(model_type, str(options["preset"])) if "preset" in options else {}
+    given = {key: value for key, value in options.items() if key != "preset"}
+    for key in given:
         if not hasattr(default, key):
             fields = [name for name in vars(default) if not name.startswith("_")]
             raise UnknownNameError.among(f"option of hf:{model_type}", key, fields)
-    configure = partial(make_config, **options)
+    configure = partial(make_config, **{**size, **given})
     _check_config(f"hf:{model_type}", configure)
     return lambda: model_of(f"hf:{model_type}", configure())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from math import isfinite
 from typing import Any
 
@@ -111,9 +111,7 @@ def truncated_normal(
     [-0.754624, 1.232171, -0.46895, -0.560777]
     """
     real = _real_of(out, region, _FLOATS)
-    _check_normal(real, mean, std)
-    check_bounds(lower, upper)
-    _run(out, stream, region, truncated_law(real, mean, std, lower, upper), threads)
+    _run(out, stream, region, checked_truncated_law(real, mean, std, lower, upper), threads)
 
 
 def words(out: Storage, stream: Stream, region: Region, *, threads: int | None = None) -> None:
@@ -145,6 +143,18 @@ def checked_normal_law(real: Real, mean: float, std: float) -> Law:
     """
     _check_normal(real, mean, std)
     return normal_law(real, mean, std)
+
+
+@lru_cache(maxsize=1024)
+def checked_truncated_law(real: Real, mean: float, std: float, lower: float, upper: float) -> Law:
+    """The law of N(mean, std²) cut to mean + std·[lower, upper] computed in `real`.
+
+    Raises:
+        ArgumentError: std negative, bounds crossed, or a number not finite in `real`.
+    """
+    _check_normal(real, mean, std)
+    check_bounds(lower, upper)
+    return truncated_law(real, mean, std, lower, upper)
 
 
 def _run(out: Storage, stream: Stream, region: Region, law: Law, threads: int | None) -> None:

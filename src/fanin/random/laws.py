@@ -16,6 +16,18 @@ class RawWords(NamedTuple):
     half: np.uint32
 
 
+class Constant32(NamedTuple):
+    """The same value everywhere."""
+
+    value: np.float32
+
+
+class Constant64(NamedTuple):
+    """`Constant32` with 53 bits."""
+
+    value: np.float64
+
+
 class Uniform32(NamedTuple):
     """middle + radius·x for x in (−1, 1), kept in [low, high]."""
 
@@ -90,7 +102,18 @@ class FarTail64(NamedTuple):
     log_scale: np.float64
 
 
-Law = RawWords | Uniform32 | Uniform64 | Normal32 | Normal64 | Truncated32 | Truncated64 | FarTail64
+Law = (
+    RawWords
+    | Constant32
+    | Constant64
+    | Uniform32
+    | Uniform64
+    | Normal32
+    | Normal64
+    | Truncated32
+    | Truncated64
+    | FarTail64
+)
 
 
 def uniform_law(real: Real, low: float, high: float) -> Uniform32 | Uniform64:

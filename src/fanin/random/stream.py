@@ -38,11 +38,9 @@ class Stream:
         Raises:
             ArgumentError: the seed is not an integer from 0 to 2⁶⁴ − 1.
         """
-        if not 0 <= seed < 2**64:
-            raise ArgumentError(f"seed must be from 0 to 2**64 - 1, got {seed}")
-        message = seed.to_bytes(8, "little") + name.encode()
-        person = f"fanin stream {STREAM_VERSION}".encode()
-        return cls(int.from_bytes(blake2b(message, digest_size=8, person=person).digest(), "little"))
+        digest = seeded(seed)
+        digest.update(name.encode())
+        return cls(int.from_bytes(digest.digest(), "little"))
 
     def at_lane(self, lane: int) -> Stream:
         """The same key, another independent sequence."""
@@ -81,3 +79,14 @@ class Region:
     def numel(self) -> int:
         """Number of elements in the part."""
         return prod(self.size)
+
+
+def seeded(seed: int) -> blake2b:
+    """The hash of `seed`, to be updated with a tensor's name; its eight bytes are then the stream's key, low first.
+
+    Raises:
+        ArgumentError: the seed is not an integer from 0 to 2⁶⁴ − 1.
+    """
+    if not 0 <= seed < 2**64:
+        raise ArgumentError(f"seed must be from 0 to 2**64 - 1, got {seed}")
+    return blake2b(seed.to_bytes(8, "little"), digest_size=8, person=f"fanin stream {STREAM_VERSION}".encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,7 @@ def save(
         )
     stored = [entry for entry in stored_tensors(model) if entry.persistent]
     tensors = {entry.name: from_torch(entry.name, entry.tensor, path) for entry in stored}
-    metadata = _metadata(tensors, plan, seed)
+    metadata = file_metadata({tensor.dtype for tensor in tensors.values()}, plan, seed)
     if suffix == ".safetensors":
         write_safetensors(path, tensors, {"format": "pt"} | {key: str(value) for key, value in metadata.items()})
         return
@@ -133,9 +133,9 @@ def load_into(model: nn.Module, path: str | Path, *, cast: bool = False) -> nn.M
     return model
 
 
-def _metadata(tensors: Mapping[str, Tensor], plan: Plan | None, seed: int | None) -> dict[str, str | int]:
-    dtypes = ", ".join(sorted({tensor.dtype for tensor in tensors.values()}))
-    found: dict[str, str | int] = {"fanin.stream_version": STREAM_VERSION, "fanin.dtype": dtypes}
+def file_metadata(dtypes: Iterable[str], plan: Plan | None, seed: int | None) -> dict[str, str | int]:
+    """What a weights file says about where its values come from: enough to draw the same bits again."""
+    found: dict[str, str | int] = {"fanin.stream_version": STREAM_VERSION, "fanin.dtype": ", ".join(sorted(dtypes))}
     if seed is not None:
         found["fanin.seed"] = seed
     if plan is not None:

@@ -1,24 +1,22 @@
-"""The bridge from an initializer to a torch tensor: values are computed on the CPU and land in the tensor in place."""
+"""The bridge from an initializer to a torch tensor, in place: where a kernel can write, or by `fanin.torch.device`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import prod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from fanin.errors import ArgumentError
-from fanin.initializers.base import Initializer, Storage
+from fanin.initializers.base import Initializer
 from fanin.initializers.constant import Constant
 from fanin.random.stream import Region, Stream
+from fanin.torch.device.arrays import NATIVE as NATIVE
+from fanin.torch.device.arrays import as_array as as_array
+from fanin.torch.device.choice import fill_elsewhere
+from fanin.torch.pieces import Piece, is_part, pieces_of
 from fanin.torch.wrappers import is_wrapper
-
-NATIVE = frozenset({torch.float32, torch.float64, torch.float16, torch.bfloat16})
-"""Dtypes that initializers compute themselves, each value rounded once."""
-
-_PIECE = 1 << 24
 
 
 def fill(
@@ -31,10 +29,12 @@ def fill(
 ) -> None:
     """Write `initializer`'s values into `tensor`, in place and outside autograd.
 
-    Contiguous CPU tensors of float32, float64, float16 and bfloat16 are written where they lie; any other
-    tensor (strided, on another device, float8) through a temporary on the CPU, 2²⁴ values at a time where the
-    initializer is elementwise. Dtypes that hold no random values (integers, bool, complex) take a `Constant`
-    only. The version counter moves, as after any in-place operation of torch.
+    Contiguous CPU tensors of float32, float64, float16 and bfloat16 are written where they lie; any other tensor
+    (strided, on another device, float8) by `fanin.torch.device`: through blocks of 32 MB on the host where the
+    initializer is elementwise, or by the device itself where it gives the same bits. Dtypes that hold no random values
+    (integers, bool, complex) take a `Constant` only. The version counter moves, as after any in-place operation of
+    torch. Of a DTensor, and of a parameter that ZeRO-3 has partitioned, each process writes what it holds, with the
+    bits that the whole tensor would have there.
 
     Args:
         tensor: any tensor with memory; its shape is `region.size`.
@@ -45,6 +45,7 @@ def fill(
     Raises:
         ArgumentError: the tensor has no memory (meta, fake), another shape than the region, or a dtype that
             cannot hold what the initializer draws.
+        PlanError: a DTensor or partitioned parameter that cannot be written (`fanin.torch.pieces.refusal`).
 
     >>> from fanin.initializers import Normal
     >>> weight = torch.empty(3, 2, dtype=torch.bfloat16)
@@ -52,8 +53,13 @@ def fill(
     >>> float(weight.abs().max()) < 0.2
     True
     """
+    if region is None and is_part(tensor):
+        _check_memory(tensor)
+        fill_pieces(pieces_of(tensor), initializer, stream, threads=threads)
+        return
     part = Region.whole(tuple(tensor.shape)) if region is None else region
-    _check(tensor, part)
+    _check_memory(tensor)
+    _check_shape(tensor, part)
     if not part.numel:
         return
     if is_direct(tensor):
@@ -62,9 +68,43 @@ def fill(
         return
     with torch.no_grad():
         if tensor.is_floating_point():
-            _fill_through_host(tensor, initializer, stream, part, threads)
+            fill_elsewhere(tensor, initializer, stream, part, threads)
         else:
             tensor.fill_(_constant(tensor, initializer))
+
+
+def fill_pieces(
+    pieces: Sequence[Piece], initializer: Initializer, stream: Stream, *, threads: int | None = None
+) -> None:
+    """Write `initializer`'s values into the pieces of one tensor; what they have in common is computed once.
+
+    Args:
+        pieces: parts of one logical tensor, disjoint.
+        initializer, stream, threads: as for `fill`.
+
+    Raises:
+        ArgumentError: as `fill`.
+
+    >>> from fanin.initializers import Orthogonal
+    >>> pieces = [Piece(Region((4, 4), (row, 0), (2, 4)), torch.empty(2, 4)) for row in (0, 2)]
+    >>> fill_pieces(pieces, Orthogonal(), Stream.named(0, "w"))
+    >>> w = torch.cat([piece.memory for piece in pieces])
+    >>> torch.allclose(w @ w.T, torch.eye(4), atol=1e-6)
+    True
+    """
+    if initializer.elementwise or len(pieces) < 2 or not pieces[0].memory.is_floating_point():
+        for piece in pieces:
+            fill(piece.memory, initializer, stream, region=piece.region, threads=threads)
+        return
+    hosts = [_host(piece.memory) for piece in pieces]
+    arrays = [as_array(host) for host in hosts]
+    initializer.fill_all(arrays, stream, [piece.region for piece in pieces], threads=threads)
+    with torch.no_grad():
+        for piece, host in zip(pieces, hosts, strict=True):
+            if host is piece.memory:
+                torch.autograd.graph.increment_version(host)
+            else:
+                piece.memory.copy_(host)
 
 
 def is_direct(tensor: Tensor) -> bool:
@@ -84,51 +124,24 @@ def is_direct(tensor: Tensor) -> bool:
     )
 
 
-def as_array(tensor: Tensor) -> Storage:
-    """The memory of a direct tensor as an array; bfloat16 as its bits in uint16.
-
-    >>> as_array(torch.ones(2, dtype=torch.bfloat16))
-    array([16256, 16256], dtype=uint16)
-    """
-    bare = tensor.detach()
-    return (bare.view(torch.uint16) if bare.dtype is torch.bfloat16 else bare).numpy()
+def _host(tensor: Tensor) -> Tensor:
+    """The tensor itself where NumPy can write it, else memory for its values on the CPU."""
+    if is_direct(tensor):
+        return tensor
+    return torch.empty(tensor.shape, dtype=tensor.dtype if tensor.dtype in NATIVE else torch.float32, device="cpu")
 
 
-def _check(tensor: Tensor, part: Region) -> None:
+def _check_memory(tensor: Tensor) -> None:
     if tensor.is_meta or isinstance(tensor, FakeTensor):
         raise ArgumentError(
             f"cannot fill a {'meta' if tensor.is_meta else 'fake'} tensor of shape {tuple(tensor.shape)}: "
             "it has no memory; materialize it first"
         )
+
+
+def _check_shape(tensor: Tensor, part: Region) -> None:
     if tuple(tensor.shape) != part.size:
         raise ArgumentError(f"the tensor has shape {tuple(tensor.shape)}, but its region has size {part.size}")
-
-
-def _fill_through_host(
-    tensor: Tensor, initializer: Initializer, stream: Stream, part: Region, threads: int | None
-) -> None:
-    dtype = tensor.dtype if tensor.dtype in NATIVE else torch.float32
-    whole = not initializer.elementwise
-    for rows, piece in _whole(part) if whole else _pieces(part):
-        host = torch.empty(piece.size, dtype=dtype, device="cpu")
-        initializer.fill(as_array(host), stream, piece, threads=threads)
-        (tensor if rows is None else tensor[rows]).copy_(host)
-
-
-def _whole(part: Region) -> Iterator[tuple[slice | None, Region]]:
-    yield None, part
-
-
-def _pieces(part: Region) -> Iterator[tuple[slice | None, Region]]:
-    """`part` in runs of whole rows, each of about `_PIECE` values, so that the temporary stays small."""
-    if part.numel <= _PIECE:
-        yield None, part
-        return
-    step = max(1, _PIECE // prod(part.size[1:]))
-    for first in range(0, part.size[0], step):
-        count = min(step, part.size[0] - first)
-        start = (part.start[0] + first, *part.start[1:])
-        yield slice(first, first + count), Region(part.shape, start, (count, *part.size[1:]))
 
 
 def _constant(tensor: Tensor, initializer: Initializer) -> float:

@@ -13,8 +13,10 @@ from fanin.errors import ArgumentError
 from fanin.plans import Plan
 from fanin.plans.steps import Keep, Step, Unknown
 from fanin.torch.capture import Captured, capture
+from fanin.torch.sharded.flat import refuse_flat
 from fanin.torch.tensors import StoredTensor, stored_tensors
 from fanin.torch.trace.twin import empty_like, twin_with
+from fanin.torch.unwrapped import unwrapped
 
 _RESETS = ("reset_parameters", "_reset_parameters")
 
@@ -38,14 +40,17 @@ def native(model: nn.Module | Captured | Callable[[], nn.Module]) -> Native:
     Raises:
         ArgumentError: none of these.
         CaptureError: the factory cannot be run without memory.
+        PlanError: a model that FSDP1 has wrapped, whose tensors are gone.
     """
     if isinstance(model, Captured):
-        return Native(model.model, model.plan)
+        return Native(unwrapped(model.model), model.plan)
     if isinstance(model, nn.Module):
-        return Native(model, _of_module(model))
+        refuse_flat(model)
+        bare = unwrapped(model)
+        return Native(bare, _of_module(bare))
     if callable(model):
         captured = capture(model)
-        return Native(captured.model, captured.plan)
+        return Native(unwrapped(captured.model), captured.plan)
     raise ArgumentError(f"expected a module, a captured model or a function that makes one, got {type(model).__name__}")
 
 

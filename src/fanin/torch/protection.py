@@ -109,8 +109,15 @@ def unkeep(model: nn.Module | Captured, *chosen: Chosen) -> tuple[str, ...]:
 
 def protections(model: nn.Module) -> dict[str, Mark]:
     """The mark of each protected tensor, by each of its names; one marked under one of its names is under all."""
-    entries = list(registrations(model))
-    marks = {identity(entry.tensor): mark for entry in reversed(entries) if (mark := _mark(entry)) is not None}
+    return protections_among(list(registrations(model)))
+
+
+def protections_among(entries: Sequence[Registration]) -> dict[str, Mark]:
+    """`protections` of the tensors that are registered so."""
+    perhaps = [entry for entry in reversed(entries) if vars(entry.tensor) or _KEPT in vars(entry.module)]
+    marks = {identity(entry.tensor): mark for entry in perhaps if (mark := _mark(entry)) is not None}
+    if not marks:
+        return {}
     marked = ((entry, marks.get(identity(entry.tensor))) for entry in entries)
     return {entry.name: replace(mark, held=has_values(entry.tensor)) for entry, mark in marked if mark is not None}
 

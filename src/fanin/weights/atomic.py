@@ -39,15 +39,32 @@ def atomic_file(path: str | Path) -> Generator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(target)
-            _sync_folder(target.parent)
+            publish(partial, target)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise WeightsError(f"cannot be written: {_reason(error, target)}", path=path) from error
+        raise unwritable(error, path, target) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def publish(partial: Path, target: Path) -> None:
+    """Give a finished file, flushed to the disk, its name: in one step, and so that it lasts."""
+    partial.replace(target)
+    sync_folder(target.parent)
+
+
+def unwritable(error: OSError, path: str | Path, target: Path) -> WeightsError:
+    """The error for a file that could not be written.
+
+    Args:
+        error: what the system said.
+        path: the file as the user named it.
+        target: its real place.
+    """
+    return WeightsError(f"cannot be written: {_reason(error, target)}", path=path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk: names given and taken last after this."""
     if os.name == "nt":  # Windows opens no folders, and its rename is in the journal already
         return
     handle = os.open(folder, os.O_RDONLY)

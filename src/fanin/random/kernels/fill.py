@@ -11,12 +11,12 @@ import numpy as np
 from numba import uint64
 
 from fanin.random.kernels.decorators import kernel, spliced
-from fanin.random.kernels.philox import Counters
-from fanin.random.kernels.stored import converts, stored, target
-from fanin.random.kernels.values import block_values
+from fanin.random.kernels.philox import TILE, Counters
+from fanin.random.kernels.stored import stored
+from fanin.random.kernels.values import draw_values
 from fanin.random.runs import Runs
 
-_TILE_BLOCKS = 512
+_CARRY = 2**32
 
 
 @spliced
@@ -29,42 +29,52 @@ def _row_start(runs: Runs, row: int) -> int:
 
 
 @spliced
-def _draw_blocks(tile: Any, law: Any, stream: Counters, first: int, count: int) -> None:
-    for j in range(count):
-        a, b, c, d = block_values(law, stream, uint64(first + j))
-        tile[4 * j], tile[4 * j + 1], tile[4 * j + 2], tile[4 * j + 3] = a, b, c, d
+def _store(out: Any, values: Any, skip: int) -> None:
+    """The columns of `values` one after the other into `out`, less the first `skip` < 4 elements."""
+    start, stop = (skip + 3) >> 2, (skip + out.size) >> 2
+    first, second, third, fourth = values[0, start:], values[1, start:], values[2, start:], values[3, start:]
+    inner = out[4 * start - skip :]
+    for j in range(stop - start):
+        inner[4 * j] = stored(out, first[j])
+        inner[4 * j + 1] = stored(out, second[j])
+        inner[4 * j + 2] = stored(out, third[j])
+        inner[4 * j + 3] = stored(out, fourth[j])
+    for edge in range(2):  # what is left of a block at either end
+        begin, end = (0, 4 * start - skip) if edge == 0 else (max(4 * stop, 4 * start) - skip, out.size)
+        for i in range(begin, min(end, out.size)):
+            out[i] = stored(out, values[(skip + i) & 3, (skip + i) >> 2])
 
 
 @spliced
-def _store(out: Any, tile: Any) -> None:
-    for j in range(out.size):
-        out[j] = stored(out, tile[j])
-
-
-@spliced
-def _fill_run(out: Any, at: int, law: Any, stream: Counters, flat: int, count: int, tile: Any) -> None:
+def fill_run(out: Any, at: int, law: Any, stream: Counters, flat: int, count: int, room: Any) -> None:
     """Elements flat … flat+count−1 of the tensor into out[at:], a tile of whole blocks at a time."""
+    words, lows, values = room
     block, skip = flat >> 2, flat & 3
     while count > 0:
-        blocks = min(_TILE_BLOCKS, (skip + count + 3) >> 2)
+        # Within a tile the upper word of the counter stays the same.
+        blocks = min(TILE, (skip + count + 3) >> 2, _CARRY - block % _CARRY)
         done = min(count, 4 * blocks - skip)
-        room = out[at : at + done]
-        drawn = target(room, tile) if done == 4 * blocks else tile
-        _draw_blocks(drawn, law, stream, block, blocks)
-        if done < 4 * blocks or converts(room, tile):
-            _store(room, tile[skip : skip + done])
+        draw_values(law, stream, uint64(block), blocks, words, lows, values)
+        _store(out[at : at + done], values, skip)
         at, count, block, skip = at + done, count - done, block + blocks, 0
+
+
+@spliced
+def working_room(first: Any) -> tuple[Any, Any, Any]:
+    """Words, low words and values of a tile under a law whose first number is `first`."""
+    shape = 4, TILE
+    return np.empty(shape, np.uint32), np.empty(shape, np.uint32), np.full(shape, first)
 
 
 def _compile_fill(sources: str) -> Callable[..., None]:
     def fill(out: Any, law: Any, stream: Counters, runs: Runs, first: int, last: int) -> None:
         _ = sources  # part of the cache key: Numba itself notices changes of this file only
-        tile = np.full(4 * _TILE_BLOCKS, law[0])
+        room = working_room(law[0])
         at = first
         while at < last:
             row, column = at // runs.length, at % runs.length
             count = min(runs.length - column, last - at)
-            _fill_run(out, at, law, stream, _row_start(runs, row) + column, count, tile)
+            fill_run(out, at, law, stream, _row_start(runs, row) + column, count, room)
             at += count
 
     return kernel(fill)

@@ -6,13 +6,15 @@ the second the angle: two bits choose the quarter circle, the others the place o
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import float32, float64, uint32, uint64
 
 from fanin.random.kernels.decorators import Float32, Float64, Wide, Word, inlined
 from fanin.random.kernels.math32 import minus_two_log32, sin_cos32, with_sign32
 from fanin.random.kernels.math64 import minus_two_log64, sin_cos64, with_sign64
-from fanin.random.kernels.philox import Counters, block_words
+from fanin.random.kernels.philox import Counters, block_words, draw_words
 from fanin.random.kernels.uniform import signed_unit32, signed_unit64
 from fanin.random.laws import Normal32, Normal64
 
@@ -53,3 +55,24 @@ def normal64(law: Normal64, stream: Counters, block: Wide) -> tuple[Float64, ...
     a, b, c, d = block_words(stream, block, uint64(0))
     e, f, g, h = block_words(stream, block, uint64(1))
     return _pair64(law, a, e, b, f) + _pair64(law, c, g, d, h)
+
+
+def normal32_tile(
+    law: Normal32, stream: Counters, block: Wide, blocks: int, words: Any, lows: Any, values: Any
+) -> None:
+    draw_words(words, stream, block, uint64(0), blocks)
+    for row in range(0, 4, 2):
+        for j in range(blocks):
+            pair = _pair32(law, words[row, j], words[row + 1, j])
+            values[row, j], values[row + 1, j] = pair
+
+
+def normal64_tile(
+    law: Normal64, stream: Counters, block: Wide, blocks: int, words: Any, lows: Any, values: Any
+) -> None:
+    draw_words(words, stream, block, uint64(0), blocks)
+    draw_words(lows, stream, block, uint64(1), blocks)
+    for row in range(0, 4, 2):
+        for j in range(blocks):
+            pair = _pair64(law, words[row, j], lows[row, j], words[row + 1, j], lows[row + 1, j])
+            values[row, j], values[row + 1, j] = pair

@@ -53,37 +53,5 @@ def _to_float16(out: Any, value: Any) -> Any:
     return float16_bits(float32(value))
 
 
-def converts(out: Any, tile: Any) -> bool:
-    """Whether values of the dtype of `tile` change on their way to `out`."""
-    return out.dtype != tile.dtype
-
-
-@overload(converts, jit_options=INLINED, strict=False)
-def _converts(out: Any, tile: Any) -> Any:
-    return _yes if out.dtype != tile.dtype else _no
-
-
-def target(out: Any, tile: Any) -> Any:
-    """Where to draw blocks that fit `out` exactly: there, or in the tile if they must be converted."""
-    return tile if converts(out, tile) else out
-
-
-@overload(target, jit_options=INLINED, strict=False)
-def _target(out: Any, tile: Any) -> Any:
-    return _second if out.dtype != tile.dtype else _first
-
-
-def _yes(out: Any, tile: Any) -> bool:
-    return True
-
-
-def _no(out: Any, tile: Any) -> bool:
-    return False
-
-
-def _first(out: Any, tile: Any) -> Any:
-    return out
-
-
 def _second(out: Any, value: Any) -> Any:
     return value

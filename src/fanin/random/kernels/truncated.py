@@ -6,12 +6,14 @@ its own tail, so the tails keep the resolution of small numbers. A law wholly le
 
 from __future__ import annotations
 
+from typing import Any
+
 from numba import float32, float64, uint32, uint64
 
 from fanin.random.kernels.decorators import Float32, Float64, Wide, Word, inlined
 from fanin.random.kernels.math32 import upper_point32, with_sign32
 from fanin.random.kernels.math64 import far_upper_point64, upper_point64, with_sign64
-from fanin.random.kernels.philox import Counters, block_words
+from fanin.random.kernels.philox import Counters, block_words, draw_words
 from fanin.random.laws import FarTail64, Truncated32, Truncated64
 
 
@@ -63,3 +65,32 @@ def far_tail64(law: FarTail64, stream: Counters, block: Wide) -> tuple[Float64, 
     a, b, c, d = block_words(stream, block, uint64(0))
     e, f, g, h = block_words(stream, block, uint64(1))
     return _far_value64(law, a, e), _far_value64(law, b, f), _far_value64(law, c, g), _far_value64(law, d, h)
+
+
+def truncated32_tile(
+    law: Truncated32, stream: Counters, block: Wide, blocks: int, words: Any, lows: Any, values: Any
+) -> None:
+    draw_words(words, stream, block, uint64(0), blocks)
+    for row in range(4):
+        for j in range(blocks):
+            values[row, j] = _value32(law, words[row, j])
+
+
+def truncated64_tile(
+    law: Truncated64, stream: Counters, block: Wide, blocks: int, words: Any, lows: Any, values: Any
+) -> None:
+    draw_words(words, stream, block, uint64(0), blocks)
+    draw_words(lows, stream, block, uint64(1), blocks)
+    for row in range(4):
+        for j in range(blocks):
+            values[row, j] = _value64(law, words[row, j], lows[row, j])
+
+
+def far_tail64_tile(
+    law: FarTail64, stream: Counters, block: Wide, blocks: int, words: Any, lows: Any, values: Any
+) -> None:
+    draw_words(words, stream, block, uint64(0), blocks)
+    draw_words(lows, stream, block, uint64(1), blocks)
+    for row in range(4):
+        for j in range(blocks):
+            values[row, j] = _far_value64(law, words[row, j], lows[row, j])

@@ -8,17 +8,17 @@ import numpy as np
 from numba import float32, float64, int32, int64, uint64
 
 from fanin.random.kernels.decorators import Float32, Float64, Wide, Word, inlined
-from fanin.random.kernels.philox import Counters, block_words
+from fanin.random.kernels.philox import Counters, block_words, draw_words
 from fanin.random.laws import Uniform32, Uniform64
 
-_HALF32, _SCALE32 = np.float32(0.5), np.float32(2.0**-23)
+_SCALE32 = np.float32(2.0**-24)
 _HALF64, _SCALE64 = np.float64(0.5), np.float64(2.0**-52)
 
 
 @inlined
 def signed_unit32(word: Word) -> Float32:
     """The midpoint of the cell of (−1, 1) that the upper 24 bits of a word name, as a signed number."""
-    return (float32(int32(int32(word) >> int32(8))) + _HALF32) * _SCALE32
+    return float32(int32(int32(int32(word) >> int32(7)) | int32(1))) * _SCALE32
 
 
 @inlined
@@ -52,3 +52,22 @@ def uniform64(law: Uniform64, stream: Counters, block: Wide) -> tuple[Float64, .
         _between(law, signed_unit64(c, g)),
         _between(law, signed_unit64(d, h)),
     )
+
+
+def uniform32_tile(
+    law: Uniform32, stream: Counters, block: Wide, blocks: int, words: Any, lows: Any, values: Any
+) -> None:
+    draw_words(words, stream, block, uint64(0), blocks)
+    for row in range(4):
+        for j in range(blocks):
+            values[row, j] = _between(law, signed_unit32(words[row, j]))
+
+
+def uniform64_tile(
+    law: Uniform64, stream: Counters, block: Wide, blocks: int, words: Any, lows: Any, values: Any
+) -> None:
+    draw_words(words, stream, block, uint64(0), blocks)
+    draw_words(lows, stream, block, uint64(1), blocks)
+    for row in range(4):
+        for j in range(blocks):
+            values[row, j] = _between(law, signed_unit64(words[row, j], lows[row, j]))

@@ -1,4 +1,4 @@
-"""The four values of one block, under whichever law."""
+"""The values of a tile, under whichever law."""
 
 from __future__ import annotations
 
@@ -7,16 +7,37 @@ from typing import Any, NamedTuple
 
 from numba.extending import overload
 
+from fanin.random.kernels.constant import same_value, same_value_tile
 from fanin.random.kernels.decorators import INLINED, Wide
-from fanin.random.kernels.normal import normal32, normal64
+from fanin.random.kernels.normal import normal32, normal32_tile, normal64, normal64_tile
 from fanin.random.kernels.philox import Counters
-from fanin.random.kernels.truncated import far_tail64, truncated32, truncated64
-from fanin.random.kernels.uniform import uniform32, uniform64
-from fanin.random.kernels.words import raw_values
-from fanin.random.laws import FarTail64, Normal32, Normal64, RawWords, Truncated32, Truncated64, Uniform32, Uniform64
+from fanin.random.kernels.truncated import (
+    far_tail64,
+    far_tail64_tile,
+    truncated32,
+    truncated32_tile,
+    truncated64,
+    truncated64_tile,
+)
+from fanin.random.kernels.uniform import uniform32, uniform32_tile, uniform64, uniform64_tile
+from fanin.random.kernels.words import raw_values, raw_values_tile
+from fanin.random.laws import (
+    Constant32,
+    Constant64,
+    FarTail64,
+    Normal32,
+    Normal64,
+    RawWords,
+    Truncated32,
+    Truncated64,
+    Uniform32,
+    Uniform64,
+)
 
 _VALUES: dict[type, Callable[..., Any]] = {
     RawWords: raw_values,
+    Constant32: same_value,
+    Constant64: same_value,
     Uniform32: uniform32,
     Uniform64: uniform64,
     Normal32: normal32,
@@ -25,13 +46,34 @@ _VALUES: dict[type, Callable[..., Any]] = {
     Truncated64: truncated64,
     FarTail64: far_tail64,
 }
+"""The values of elements 4·block … 4·block+3 under a law: f(law, stream, block), for `fanin.torch.device`."""
+
+_TILES: dict[type, Callable[..., Any]] = {
+    RawWords: raw_values_tile,
+    Constant32: same_value_tile,
+    Constant64: same_value_tile,
+    Uniform32: uniform32_tile,
+    Uniform64: uniform64_tile,
+    Normal32: normal32_tile,
+    Normal64: normal64_tile,
+    Truncated32: truncated32_tile,
+    Truncated64: truncated64_tile,
+    FarTail64: far_tail64_tile,
+}
 
 
-def block_values(law: NamedTuple, stream: Counters, block: Wide) -> tuple[Any, Any, Any, Any]:
-    """Values of elements 4·block … 4·block+3 under `law`, in compiled code."""
-    return _VALUES[type(law)](law, stream, block)
+def draw_values(
+    law: NamedTuple, stream: Counters, block: Wide, blocks: int, words: Any, lows: Any, values: Any
+) -> None:
+    """Values of the elements of `blocks` blocks from `block` on under `law`, in compiled code.
+
+    Element 4·j + r of them goes to values[r, j]; `words` and `lows` are room for as many words.
+    """
+    _TILES[type(law)](law, stream, block, blocks, words, lows, values)
 
 
-@overload(block_values, jit_options=INLINED, strict=False)
-def _block_values(law: Any, stream: Any, block: Any) -> Callable[..., Any]:
-    return _VALUES[law.instance_class]
+@overload(draw_values, jit_options=INLINED, strict=False)
+def _draw_values(
+    law: Any, stream: Any, block: Any, blocks: Any, words: Any, lows: Any, values: Any
+) -> Callable[..., Any]:
+    return _TILES[law.instance_class]

@@ -23,7 +23,9 @@ from fanin.torch.capture.mode import CopiedFakeMode, Recorder
 from fanin.torch.capture.programs import NotReplayableError
 from fanin.torch.capture.runs import RUNS, Run, settled
 from fanin.torch.capture.steps import Accounts
+from fanin.torch.collections_paused import collections_paused
 from fanin.torch.tensors import stored_tensors
+from fanin.torch.unwrapped import unwrapped
 
 _LAZY = (
     "the constructor makes a lazy layer, whose shape is unknown until its first forward pass: give it its input size, "
@@ -83,7 +85,7 @@ def capture(factory: Callable[[], nn.Module]) -> Captured:
     >>> captured.plan["weight"].why
     'Linear.reset_parameters: kaiming_uniform_(a=√5)'
     """
-    with _unchanged_state():
+    with _unchanged_state(), collections_paused():
         first = _run(factory, 0)
         if first.chancy:
             settled(first, [_run(factory, number) for number in range(1, RUNS)])
@@ -145,7 +147,7 @@ def _captured(run: Run) -> Captured:
             for name in exchange.lost
         ),
     )
-    return Captured(model, Plan(run.steps, type(model).__name__, "native", notes))
+    return Captured(model, Plan(run.steps, type(unwrapped(model)).__name__, "native", notes))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from fanin.torch.capture.questions import answer
 from fanin.torch.capture.records import Call, Given, Made, Memory, State, Target, View, Written, covers
 from fanin.torch.capture.rejection import Rejection
 from fanin.torch.capture.schema import Effect, effect_of, effect_of_call, overwrites
+from fanin.torch.capture.shortcuts import shortcut
 from fanin.torch.capture.sites import site_of_call
 from fanin.torch.capture.values import Values
 from fanin.torch.tensors import storage_id
@@ -28,6 +29,7 @@ _UNIFORM = torch.ops.aten.uniform_.default
 _FILLS = frozenset(
     {_UNIFORM, torch.ops.aten.normal_.default, torch.ops.aten.zero_.default, torch.ops.aten.fill_.Scalar}
 )
+_ATOMS = frozenset({FakeTensor, int, float, bool, type(None), torch.dtype, torch.device})
 _LIFT = "aten::lift_fresh"
 _SNAPSHOT_BYTES = 1 << 20
 
@@ -98,7 +100,7 @@ class Recorder(TorchDispatchMode):
 
     def _viewed(self, func: Any, effect: Effect, args: Any, named: dict[str, Any]) -> Any:
         """The result of a view; some operators (`to`, `reshape`) make a copy where a view is impossible."""
-        result = func(*args, **named)
+        result = self._run(func, args, named)
         new = [tensor for tensor in _tensors(result) if storage_id(tensor) not in self._states]
         if new:
             call = self._call(func, effect, args, named)
@@ -108,13 +110,17 @@ class Recorder(TorchDispatchMode):
 
     def _recorded(self, func: Any, effect: Effect, args: Any, named: dict[str, Any]) -> Any:
         call = self._call(func, effect, args, named)
-        result = args[0] if _is_plain_fill(func, args) else func(*args, **named)
+        result = args[0] if _is_plain_fill(func, args) else self._run(func, args, named)
         written = [_argument(args, named, *target) for target in effect.writes]
         for tensor in _tensors(written):
             self._wrote(tensor, call)
         for number, tensor in enumerate(_tensors(result)):
             self._made(tensor, call, number)
         return result
+
+    def _run(self, func: Any, args: Any, named: dict[str, Any]) -> Any:
+        quick = shortcut(self._fake_mode, func, args, named)
+        return func(*args, **named) if quick is None else quick
 
     def _call(self, func: Any, effect: Effect, args: Any, named: dict[str, Any]) -> Call:
         written = {position for position, _ in effect.writes}
@@ -163,6 +169,8 @@ class Recorder(TorchDispatchMode):
         return fake
 
     def _twinned(self, value: Any) -> Any:
+        if type(value) in _ATOMS:
+            return value
         if isinstance(value, torch.Tensor):
             return value if isinstance(value, FakeTensor) else self._twin(value)
         if isinstance(value, dict):

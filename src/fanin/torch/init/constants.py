@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fanin.torch.init.drawing import check_whole, rank_of
+from fanin.torch.pieces import pieces_of
+from fanin.torch.sharded.dtensor import is_dtensor
+
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with `val`, in place; any dtype.
@@ -19,6 +23,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     """
     if torch.overrides.has_torch_function_variadic(tensor):
         return torch.overrides.handle_torch_function(constant_, (tensor,), tensor=tensor, val=val)
+    check_whole(tensor)
     with torch.no_grad():
         return tensor.fill_(val)
 
@@ -29,6 +34,7 @@ def ones_(tensor: Tensor) -> Tensor:
     >>> ones_(torch.empty(3))
     tensor([1., 1., 1.])
     """
+    check_whole(tensor)
     with torch.no_grad():
         return tensor.fill_(1.0)
 
@@ -39,6 +45,7 @@ def zeros_(tensor: Tensor) -> Tensor:
     >>> zeros_(torch.empty(3))
     tensor([0., 0., 0.])
     """
+    check_whole(tensor)
     with torch.no_grad():
         return tensor.zero_()
 
@@ -55,8 +62,11 @@ def eye_(tensor: Tensor) -> Tensor:
     tensor([[1., 0., 0.],
             [0., 1., 0.]])
     """
-    if tensor.ndimension() != 2:
+    if rank_of(tensor) != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
+    if is_dtensor(tensor):
+        diagonal = torch.arange(min(tensor.shape))
+        return _set_ones(tensor, torch.stack([diagonal, diagonal], 1))
     with torch.no_grad():
         torch.eye(*tensor.shape, out=tensor, device=tensor.device, requires_grad=tensor.requires_grad)
     return tensor
@@ -81,13 +91,16 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     >>> torch.equal(torch.nn.functional.conv1d(x, dirac_(torch.empty(4, 2, 3), groups=2), padding=1, groups=2), x)
     True
     """
-    if tensor.ndimension() not in (3, 4, 5):
+    if rank_of(tensor) not in (3, 4, 5):
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
     if tensor.size(0) % groups != 0:
         raise ValueError("dim 0 must be divisible by groups")
+    if is_dtensor(tensor):
+        return _set_ones(tensor, torch.stack([index.cpu() for index in _taps(tensor, groups)], 1))
     if not tensor.is_meta:
         with torch.no_grad():
-            _set_taps(tensor, groups, 1.0)
+            tensor.zero_()
+            tensor[_taps(tensor, groups)] = 1.0
     return tensor
 
 
@@ -108,7 +121,7 @@ def identity_(tensor: Tensor, gain: float = 1.0, groups: int = 1) -> Tensor:
     tensor([[0.5000, 0.0000, 0.0000],
             [0.0000, 0.5000, 0.0000]])
     """
-    if tensor.ndimension() == 2 and groups == 1:
+    if rank_of(tensor) == 2 and groups == 1:
         eye_(tensor)
     else:
         dirac_(tensor, groups)
@@ -116,11 +129,24 @@ def identity_(tensor: Tensor, gain: float = 1.0, groups: int = 1) -> Tensor:
         return tensor if gain == 1 else tensor.mul_(gain)
 
 
-def _set_taps(tensor: Tensor, groups: int, value: float) -> None:
+def _taps(tensor: Tensor, groups: int) -> tuple[Tensor, ...]:
+    """The indices of the ones, an index tensor for each dimension."""
     per_group = tensor.size(0) // groups
     passed = max(0, min(per_group, tensor.size(1)))
-    tensor.zero_()
     group, channel = torch.arange(max(0, groups), device=tensor.device), torch.arange(passed, device=tensor.device)
     rows = (group[:, None] * per_group + channel).flatten()
-    centre = tuple(size // 2 for size in tensor.shape[2:])
-    tensor[(rows, channel.repeat(max(0, groups)), *centre)] = value
+    centre = (torch.full_like(rows, size // 2) for size in tensor.shape[2:])
+    return (rows, channel.repeat(max(0, groups)), *centre)
+
+
+def _set_ones(tensor: Tensor, places: Tensor) -> Tensor:
+    """Zeros, and ones at `places` ([count, rank], of the whole tensor), in what this process holds of a DTensor."""
+    if tensor.is_meta:
+        return tensor
+    with torch.no_grad():
+        for piece in pieces_of(tensor):
+            start, size = torch.tensor(piece.region.start), torch.tensor(piece.region.size)
+            inside = places[((places >= start) & (places < start + size)).all(1)] - start
+            piece.memory.zero_()
+            piece.memory[tuple(inside.to(piece.memory.device).T)] = 1.0
+    return tensor

@@ -12,9 +12,15 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._guards import active_fake_mode
 from torch._subclasses.fake_tensor import FakeTensor
 
+from fanin.errors import PlanError
 from fanin.initializers.base import Initializer
-from fanin.random.stream import Stream
-from fanin.torch.fill import NATIVE, fill
+from fanin.random.stream import Region, Stream
+from fanin.torch.fill import NATIVE, fill, fill_pieces
+from fanin.torch.pieces import Piece, pieces_of
+from fanin.torch.sharded.agreed_key import agreed_key
+from fanin.torch.sharded.dtensor import is_dtensor, local_of
+from fanin.torch.sharded.zero3 import is_gathered, is_placeholder
+from fanin.torch.sharded.zero3 import shape_of as whole_shape
 from fanin.torch.wrappers import is_wrapper
 
 _COMPLEX = frozenset({torch.complex64, torch.complex128})
@@ -26,12 +32,21 @@ def draw(
     """Fill `tensor` from `law` under one 64-bit number of the generator, and return it.
 
     `otherwise` is torch's own way, taken outside autograd where there is no law (numbers that torch refuses
-    or has its own meaning for, so that it says so itself) or no memory we can write.
+    or has its own meaning for, so that it says so itself) or no memory we can write. Of a DTensor each process writes
+    its shard, under the key of the mesh's first process.
+
+    Raises:
+        PlanError: a DTensor with a placement that holds no values (Partial), or a tensor that ZeRO-3 has partitioned.
     """
+    check_whole(tensor)
     if law is None or not is_drawable(tensor, generator):
         with torch.no_grad(), _fake_mode_of(tensor):
             return otherwise()
     key = draw_key(tensor.device, generator)
+    if is_dtensor(tensor):
+        stream = Stream(agreed_key(tensor, key))
+        fill_pieces([_real_parts(piece) for piece in pieces_of(tensor)], law, stream, threads=torch.get_num_threads())
+        return tensor
     target = torch.view_as_real(tensor.detach()) if tensor.dtype in _COMPLEX else tensor
     fill(target, law, Stream(key), threads=torch.get_num_threads())
     return tensor
@@ -61,7 +76,43 @@ def is_drawable(tensor: Tensor, generator: Generator | None) -> bool:
     )
 
 
+def check_whole(tensor: Tensor) -> None:
+    """Raise if DeepSpeed's ZeRO-3 has left a placeholder of size 0, into which torch's functions write nothing.
+
+    Raises:
+        PlanError: what to do instead.
+    """
+    if is_placeholder(tensor) and not is_gathered(tensor):
+        raise PlanError(
+            f"this parameter of shape {whole_shape(tensor)} is partitioned by DeepSpeed ZeRO-3 and has no values here: "
+            "call this inside deepspeed.zero.GatheredParameters, or use fanin.materialize or fanin.module_init"
+        )
+
+
+def rank_of(tensor: Tensor) -> int:
+    """The number of dimensions; raises as `check_whole`."""
+    check_whole(tensor)
+    return tensor.ndimension()
+
+
+def is_empty(tensor: Tensor) -> bool:
+    """Whether it has no elements; raises as `check_whole`."""
+    check_whole(tensor)
+    return 0 in tensor.shape
+
+
+def _real_parts(piece: Piece) -> Piece:
+    """The real and imaginary parts of a complex piece, as a last dimension; a real piece as it is."""
+    if piece.memory.dtype not in _COMPLEX:
+        return piece
+    part = piece.region
+    region = Region((*part.shape, 2), (*part.start, 0), (*part.size, 2))
+    return Piece(region, torch.view_as_real(piece.memory))
+
+
 def _has_memory(tensor: Tensor) -> bool:
+    if is_dtensor(tensor):
+        return _has_memory(local_of(tensor))
     return not (
         tensor.is_meta or is_wrapper(tensor) or _is_transformed(tensor) or _under_fake_mode() or _answers_itself(tensor)
     )

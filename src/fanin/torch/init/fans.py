@@ -11,6 +11,7 @@ from torch import Tensor
 from fanin.errors import UnknownNameError
 from fanin.gains import Gain
 from fanin.gains import gain as gain_of
+from fanin.torch.init.drawing import rank_of
 
 FanMode = Literal["fan_in", "fan_out"]
 Nonlinearity = str | Callable[..., Any]
@@ -65,7 +66,7 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     Raises:
         ValueError: fewer than two dimensions.
     """
-    if tensor.dim() < 2:
+    if rank_of(tensor) < 2:
         raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
     receptive = math.prod(tensor.shape[2:])
     return tensor.size(1) * receptive, tensor.size(0) * receptive

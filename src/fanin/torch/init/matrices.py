@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from fanin.errors import ArgumentError
 from fanin.initializers import DeltaOrthogonal, Initializer, Orthogonal, RowNormalized, Sparse
-from fanin.torch.init.drawing import draw
+from fanin.torch.init.drawing import draw, rank_of
 from fanin.torch.init.laws import number
 
 
@@ -34,7 +34,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     >>> bool(torch.allclose(w @ w.T, 4 * torch.eye(3), atol=1e-5))
     True
     """
-    if tensor.ndimension() < 2:
+    if rank_of(tensor) < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     real = math.isfinite(number(gain)) and not tensor.dtype.is_complex
     law = Orthogonal(number(gain)) if real else None
@@ -62,7 +62,7 @@ def delta_orthogonal_(tensor: Tensor, gain: float = 1.0, groups: int = 1, genera
     >>> round(float(torch.nn.functional.conv1d(x, w, padding=1).norm() / x.norm()), 5)
     1.0
     """
-    if tensor.ndimension() < 2:
+    if rank_of(tensor) < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if groups < 1 or tensor.size(0) % groups:
         raise ArgumentError(
@@ -92,7 +92,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     >>> (sparse_(torch.empty(10, 3), sparsity=0.3) == 0).sum(dim=0)
     tensor([3, 3, 3])
     """
-    if tensor.ndimension() != 2:
+    if rank_of(tensor) != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     if not 0 <= sparsity <= 1:
         raise ArgumentError(f"sparsity must be from 0 to 1, got {sparsity}")
@@ -120,7 +120,7 @@ def row_normalized_(tensor: Tensor, std: float = 1.0, generator: Generator | Non
     >>> row_normalized_(torch.empty(2, 100), std=0.5).norm(dim=1)
     tensor([0.5000, 0.5000])
     """
-    if tensor.ndimension() < 2:
+    if rank_of(tensor) < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     law = RowNormalized(std)
     return draw(tensor, _if_real(law, tensor), generator, lambda: _rows_through_torch(tensor, std, generator))

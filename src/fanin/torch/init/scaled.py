@@ -12,7 +12,7 @@ from fanin import schemes
 from fanin.axes import Axes
 from fanin.initializers import Initializer
 from fanin.schemes import Distribution, Mode
-from fanin.torch.init.drawing import draw
+from fanin.torch.init.drawing import draw, is_empty
 from fanin.torch.init.elementwise import draw_normal, draw_uniform
 from fanin.torch.init.fans import FanMode, Nonlinearity, fan, fans, kaiming_gain
 from fanin.torch.init.laws import through_torch
@@ -102,7 +102,7 @@ def kaiming_uniform_(
             generator=generator,
             gain=gain,
         )
-    if 0 in tensor.shape:
+    if is_empty(tensor):
         warnings.warn(_NO_ELEMENTS, stacklevel=2)
         return tensor
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity, gain)
@@ -139,7 +139,7 @@ def kaiming_normal_(
     >>> round(float(kaiming_normal_(torch.empty(500, 800), nonlinearity="relu").std()), 3)
     0.05
     """
-    if 0 in tensor.shape:
+    if is_empty(tensor):
         warnings.warn(_NO_ELEMENTS, stacklevel=2)
         return tensor
     return draw_normal(tensor, 0, _kaiming_std(tensor, a, mode, nonlinearity, gain), generator)
@@ -168,7 +168,7 @@ def lecun_uniform_(
     >>> float(lecun_uniform_(torch.empty(64, 300)).abs().max()) <= 0.1
     True
     """
-    if 0 in tensor.shape:
+    if is_empty(tensor):
         warnings.warn(_NO_ELEMENTS, stacklevel=2)
         return tensor
     return _draw(tensor, schemes.lecun_uniform(_axes(tensor, axes), gain), generator)
@@ -197,7 +197,7 @@ def lecun_normal_(
     >>> round(float(lecun_normal_(torch.empty(500, 400)).std()), 3)
     0.05
     """
-    if 0 in tensor.shape:
+    if is_empty(tensor):
         warnings.warn(_NO_ELEMENTS, stacklevel=2)
         return tensor
     return _draw(tensor, schemes.lecun_normal(_axes(tensor, axes), gain), generator)
@@ -235,7 +235,7 @@ def variance_scaling_(
     >>> round(float(variance_scaling_(torch.empty(100, 900), 3.0, "fan_geo_avg", "normal").std()), 2)
     0.1
     """
-    if 0 in tensor.shape:
+    if is_empty(tensor):
         warnings.warn(_NO_ELEMENTS, stacklevel=2)
         return tensor
     return _draw(tensor, schemes.variance_scaling(_axes(tensor, axes), scale, mode, distribution), generator)

@@ -2,3 +2,4 @@
 
 from fanin.torch.materialize.execution import Progress as Progress
 from fanin.torch.materialize.execution import materialize as materialize
+from fanin.torch.materialize.modules import module_init as module_init

@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from fanin.errors import FaninError, PlanError
+from fanin.initializers import Constant, Normal, Uniform
 from fanin.plans import Plan
-from fanin.plans.steps import Copy, Draw, Keep, Replay, Step, Unknown
+from fanin.plans.steps import Action, Copy, Draw, Keep, Replay, Step, Unknown
 from fanin.random import Stream
 from fanin.torch.capture.geometry import Geometry
 from fanin.torch.file_tensors import to_torch
 from fanin.torch.materialize.laws import check_draw, check_law
-from fanin.torch.pieces import refusal
-from fanin.torch.protection import protections
+from fanin.torch.materialize.matching import matched
+from fanin.torch.materialize.places import check_places
+from fanin.torch.materialize.tasks import Task as Task
+from fanin.torch.materialize.tasks import in_order, listed
+from fanin.torch.pieces import shape_of
+from fanin.torch.protection import protections_among
 from fanin.torch.replay import DTYPES, Sources, limit_for, names_read, run
-from fanin.torch.tensors import StoredTensor, storage_id, stored_tensors
+from fanin.torch.tensors import Registration, StoredTensor, registrations, stored_among
 from fanin.weights import read_weights
 
 _LISTED = 5
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Task:
-    """One step and the stored tensor of the model that it is for.
-
-    Attributes:
-        after: names of the tensors that must be written before.
-        source: the values from a file, for `Copy`.
-    """
-
-    step: Step
-    stored: StoredTensor
-    after: tuple[str, ...] = ()
-    source: torch.Tensor | None = None
-
-    @property
-    def writes(self) -> bool:
-        """Whether the step writes values."""
-        return not isinstance(self.step.action, (Keep, Unknown))
+_MODERATE = 6e4  # every float dtype that is written directly holds numbers up to here
 
 
 def checked(
@@ -54,105 +38,112 @@ def checked(
     allow_unknown: bool,
     *,
     override_keep: bool = False,
+    partial: bool = False,
 ) -> tuple[Task, ...]:
-    """The tasks of a plan on a model, in the model's order, if all of them can be done.
+    """The tasks of a plan on a model, each after those it reads from, if all of them can be done.
 
     Raises:
         PlanError, ArgumentError: what cannot be done, and what to do instead.
     """
     Stream.named(seed, "")
-    stored = stored_tensors(model)
-    _check_names(stored, plan)
-    _check_memory(stored, device)
-    if plan.unknown and not allow_unknown:
-        raise PlanError(_unknown_text(plan))
+    entries = list(registrations(model))
+    stored = stored_among(entries)
+    steps = matched(stored, plan, partial=partial)
+    usual = check_places(stored, steps, device)
+    unknown = [step for step in steps if isinstance(step.action, Unknown)]
+    if unknown and not allow_unknown:
+        raise PlanError(unknown_text(unknown))
     if not override_keep:
-        _check_protected(model, plan)
-    shapes = {step.name: step for step in plan.steps}
-    return _in_order(tuple(_task(plan[item.name], item, shapes) for item in stored))
+        _check_protected(entries, steps)
+    by_name = {step.name: step for step in plan.steps}
+    tasks = [
+        Task(step, item, (), None, True) if fits and _is_simple(step.action) else task_of(step, item, by_name)
+        for step, item, fits in zip(steps, stored, usual, strict=True)
+    ]
+    return in_order([*tasks, *elsewhere(tasks, by_name)])
 
 
-def _check_names(stored: tuple[StoredTensor, ...], plan: Plan) -> None:
-    held = {name: item.name for item in stored for name in item.names}
-    planned = {name: step.name for step in plan.steps for name in (step.name, *step.aliases)}
-    missing, unexpected = [n for n in held if n not in planned], [n for n in planned if n not in held]
-    if missing or unexpected:
-        parts = [("the plan has no step for", missing), ("the model has no tensor", unexpected)]
-        text = "; ".join(f"{what} {_listed(names)}" for what, names in parts if names)
-        raise PlanError(f"the plan is for another model: {text}. Plan this model, or materialize the planned one")
-    for step in plan.steps:
-        apart = sorted({held[name] for name in (step.name, *step.aliases)})
-        if len(apart) > 1:
-            raise PlanError(f"{_listed(apart)} are one tensor in the plan (tied), but separate in the model: tie them")
-    for item in stored:
-        apart = sorted({planned[name] for name in item.names})
-        if len(apart) > 1:
-            raise PlanError(f"{_listed(apart)} are one tensor in the model (tied), but separate steps of the plan")
+def elsewhere(tasks: Sequence[Task], steps: Mapping[str, Step]) -> list[Task]:
+    """Tasks for tensors of other parts of the planned model, from which this part's programs compute their values.
+
+    Raises:
+        PlanError: the plan has no values for one of them, or it cannot be computed.
+    """
+    if not any(task.after for task in tasks):
+        return []
+    found = {task.step.name: task for task in tasks}
+    waiting = [(task, name) for task in tasks for name in task.after if name not in found]
+    added: list[Task] = []
+    while waiting:
+        reader, name = waiting.pop()
+        if name in found:
+            continue
+        if isinstance(steps[name].action, (Keep, Unknown)):
+            raise PlanError(
+                f"{reader.step.name!r} is computed from {name!r}, which this part of the model does not hold and the "
+                "plan has no values for: give either of them a law with plan.override"
+            )
+        found[name] = task_of(steps[name], _blank(steps[name]), steps)._replace(held=False)
+        added.append(found[name])
+        waiting += [(found[name], each) for each in found[name].after]
+    return added
 
 
-def _check_memory(stored: tuple[StoredTensor, ...], device: str | torch.device | None) -> None:
-    target = None if device is None else _usable(device)
-    for item in stored:
-        reason = refusal(item.tensor)
-        if reason is not None:
-            raise PlanError(f"{item.name!r} {reason}")
-        seen = item.tensor.device
-        if target is not None and not item.tensor.is_meta and _placed(seen) != _placed(target):
-            raise PlanError(f"{item.name!r} is on {seen}, not on {target}: call model.to({str(target)!r}) first")
-    _check_overlap(stored)
+def planned(plan: Plan) -> tuple[Task, ...]:
+    """The tasks of a plan without a model, for the steps that write values, each on a tensor of the meta device.
+
+    Raises:
+        PlanError, ArgumentError: what cannot be done, and what to do instead.
+    """
+    steps = {step.name: step for step in plan.steps}
+    writing = [step for step in plan.steps if not isinstance(step.action, Keep | Unknown)]
+    tasks = tuple(task_of(step, _blank(step), steps) for step in writing)
+    written = {step.name for step in writing}
+    for task in tasks:
+        if lacking := [name for name in task.after if name not in written]:
+            raise PlanError(
+                f"{task.step.name!r} is computed from {listed(lacking)}, for which the plan has no values: draw them"
+            )
+    return in_order(tasks)
 
 
-def _usable(device: str | torch.device) -> torch.device:
-    try:
-        target = torch.device(device)
-        torch.empty(0, device=target)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise PlanError(f"the device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from None
-    if target.type == "meta":
-        raise PlanError("the meta device holds no values: choose a real one, as device='cpu'")
-    return target
+def _blank(step: Step) -> StoredTensor:
+    if step.dtype not in DTYPES:
+        raise PlanError(f"{step.name!r} has dtype {step.dtype!r}, which torch does not have")
+    tensor = torch.empty(step.shape, dtype=DTYPES[step.dtype], device="meta")
+    return StoredTensor(step.name, tensor, step.kind, step.aliases, step.persistent)
 
 
-def _placed(device: torch.device) -> tuple[str, int]:
-    return device.type, device.index or 0
-
-
-def _check_overlap(stored: tuple[StoredTensor, ...]) -> None:
-    """Two stored tensors that share memory cannot both be written once."""
-    regions: dict[int, list[tuple[int, int, str]]] = {}
-    for item in stored:
-        first, end = Geometry.of(item.tensor).span
-        size = item.tensor.element_size()
-        regions.setdefault(storage_id(item.tensor), []).append((first * size, end * size, item.name))
-    for places in regions.values():
-        places.sort()
-        for before, after in pairwise(places):
-            if after[0] < before[1] and after[0] < after[1]:
-                raise PlanError(f"{before[2]!r} and {after[2]!r} overlap in memory without being the same tensor")
-
-
-def _check_protected(model: nn.Module, plan: Plan) -> None:
-    marks = protections(model)
-    written = [step.name for step in plan.steps if not isinstance(step.action, Keep | Unknown)]
-    guarded = [name for name in written if name in marks and marks[name].values and marks[name].held]
+def _check_protected(entries: Sequence[Registration], steps: Sequence[Step]) -> None:
+    marks = protections_among(entries)
+    if not marks:
+        return
+    written = [step.name for step in steps if step.name in marks and not isinstance(step.action, (Keep, Unknown))]
+    guarded = [name for name in written if marks[name].values and marks[name].held]
     if guarded:
         raise PlanError(
-            f"the plan would write {_listed(guarded)}, whose values are protected ({marks[guarded[0]].why}): plan this "
+            f"the plan would write {listed(guarded)}, whose values are protected ({marks[guarded[0]].why}): plan this "
             "model, so that the plan keeps them, give them up with fanin.unkeep, or pass override_keep=True"
         )
 
 
-def _unknown_text(plan: Plan) -> str:
-    reasons = "; ".join(f"{name} ({plan[name].why})" for name in plan.unknown[:_LISTED])
-    more = f" and {len(plan.unknown) - _LISTED} more" if len(plan.unknown) > _LISTED else ""
+def unknown_text(unknown: Sequence[Step]) -> str:
+    """What to say about steps without a source of values."""
+    reasons = "; ".join(f"{step.name} ({step.why})" for step in unknown[:_LISTED])
+    more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
     return (
-        f"the plan does not know where the values of {len(plan.unknown)} tensors come from: {reasons}{more}. "
+        f"the plan does not know where the values of {len(unknown)} tensors come from: {reasons}{more}. "
         "Give them a law with plan.override({name: initializer}), or pass allow_unknown=True to leave them as they are"
     )
 
 
-def _task(step: Step, item: StoredTensor, steps: Mapping[str, Step]) -> Task:
-    seen = tuple(item.tensor.shape), str(item.tensor.dtype).removeprefix("torch.")
+def task_of(step: Step, item: StoredTensor, steps: Mapping[str, Step]) -> Task:
+    """The task of one step on its tensor, if it can be done; `steps` are those of the whole plan, by name.
+
+    Raises:
+        PlanError: shapes or dtypes differ, or the action cannot be done there.
+    """
+    seen = shape_of(item.tensor), str(item.tensor.dtype).removeprefix("torch.")
     if seen != (step.shape, step.dtype):
         raise PlanError(
             f"{step.name!r}: the plan has shape {step.shape} and dtype {step.dtype}, the model {seen[0]} and {seen[1]}"
@@ -165,15 +156,29 @@ def _task(step: Step, item: StoredTensor, steps: Mapping[str, Step]) -> Task:
         raise PlanError(f"{step.name!r} cannot be written: {error}") from error
 
 
+def _is_simple(action: Action) -> bool:
+    """Whether it draws from a law that fits any shape and float dtype."""
+    if type(action) is not Draw:
+        return False
+    law = action.initializer
+    if type(law) is Normal:
+        return -_MODERATE < law.mean < _MODERATE > law.std
+    if type(law) is Uniform:
+        return law.low > -_MODERATE and law.high < _MODERATE
+    return type(law) is Constant and -_MODERATE < law.value < _MODERATE
+
+
 def _by_action(step: Step, item: StoredTensor, steps: Mapping[str, Step]) -> Task:
     match step.action:
         case Draw(law):
-            check_law(law, item.tensor)
+            check_law(law, step.shape, item.tensor.dtype)
+            if not isinstance(law, Constant) and not item.tensor.is_meta and Geometry.of(item.tensor).repeats:
+                raise PlanError(f"{law.describe()} cannot be drawn into an expanded tensor: only constants fit it")
             return Task(step, item)
         case Replay(program):
             return Task(step, item, after=_check_program(step, program, steps))
         case Copy(source, key):
-            return Task(step, item, source=_from_file(step, source, key))
+            return Task(step, item, source=from_file(step, source, key))
         case Keep() if item.tensor.is_meta:
             raise PlanError("its values are to be kept, but it is on the meta device and has none: load or draw them")
         case _:
@@ -194,7 +199,12 @@ def _check_program(step: Step, program: tuple[Any, ...], steps: Mapping[str, Ste
     return names_read(program)
 
 
-def _from_file(step: Step, source: str, key: str) -> torch.Tensor:
+def from_file(step: Step, source: str, key: str) -> torch.Tensor:
+    """The values of a `Copy` step, in their file.
+
+    Raises:
+        WeightsError, PlanError: the file cannot be read, lacks them or has them in another shape.
+    """
     file = read_weights(source)
     if key not in file:
         raise PlanError(f"{source} has no tensor {key!r}")
@@ -202,23 +212,3 @@ def _from_file(step: Step, source: str, key: str) -> torch.Tensor:
     if tuple(values.shape) != step.shape:
         raise PlanError(f"{key!r} in {source} has shape {tuple(values.shape)}, the plan {step.shape}")
     return values
-
-
-def _in_order(tasks: tuple[Task, ...]) -> tuple[Task, ...]:
-    """Tasks so that each comes after those it reads from."""
-    waiting, done, ordered = list(tasks), set[str](), list[Task]()
-    while waiting:
-        ready = [task for task in waiting if done.issuperset(task.after)]
-        if not ready:
-            names = _listed(task.step.name for task in waiting)
-            raise PlanError(f"the programs of {names} read each other in a circle: none can be first")
-        ordered += ready
-        done.update(task.step.name for task in ready)
-        waiting = [task for task in waiting if task.step.name not in done]
-    return tuple(ordered)
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    more = f" and {len(every) - _LISTED} more" if len(every) > _LISTED else ""
-    return ", ".join(repr(name) for name in every[:_LISTED]) + more

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from fanin.plans import Plan
-from fanin.torch.materialize.checks import checked
-from fanin.torch.materialize.memory import allocated, install
+from fanin.torch.agreement import Team
+from fanin.torch.collections_paused import collections_paused
+from fanin.torch.materialize.checks import Task, checked
+from fanin.torch.materialize.memory import Memory, allocated, install
 from fanin.torch.materialize.writes import Writes
+from fanin.torch.sharded import fully_sharded
+from fanin.torch.sharded.flat import refuse_flat
 
 Progress = Callable[[int, int], None]
 """Called with (elements written so far, elements in all)."""
@@ -24,6 +28,7 @@ def materialize(
     *,
     allow_unknown: bool = False,
     override_keep: bool = False,
+    partial: bool = False,
     progress: Progress | None = None,
 ) -> nn.Module:
     """Write the values of `plan` into `model`, in place, and return it.
@@ -42,12 +47,19 @@ def materialize(
         device: where meta tensors get their memory (default "cpu"); real tensors must be there already.
         allow_unknown: leave tensors as they are for which the plan has no source (zeros on the meta device).
         override_keep: also write tensors that have values and are marked to keep them (`fanin.keep`, loaded weights).
-        progress: called after each tensor with the elements done and in all.
+        partial: the plan may hold more tensors than the model, which is a part of the planned one with the same
+            qualified names (a pipeline stage); its values are those that the whole model would have.
+        progress: called after each batch of tensors or part of one with the elements done and in all.
 
     Raises:
         PlanError: plan and model do not belong together (names, shapes, dtypes, ties), a step is Unknown, a Keep
             step has no values to keep, a step would write a protected tensor, a program or file cannot be used, or a
-            tensor cannot be written (sharded, quantised, sparse, overlapping another).
+            tensor cannot be written (quantised, sparse, overlapping another). Of a sharded model (DTensor) all ranks
+            raise, before anything is written, if one does or if they differ in seed, plan, mesh, model or version.
+        FaninError: another rank failed while it was writing, or a tensor was changed meanwhile.
+        HalfWrittenError: the run ended early (an exception of `progress`, say) after tensors that had values were
+            written; it has their names, and the cause is chained. A meta model is then as it was. Ctrl-C stays
+            KeyboardInterrupt, with the same text as a note.
         ArgumentError: a seed out of range.
 
     >>> from fanin.torch.capture import capture
@@ -57,11 +69,24 @@ def materialize(
     >>> bool((a.weight == b.weight).all())
     True
     """
-    with torch.inference_mode(False), torch.no_grad():
-        tasks = checked(model, plan, seed, device, allow_unknown, override_keep=override_keep)
-        memory = allocated(tasks, device)
-        writes = Writes(tasks, memory, seed, progress)
-        writes.run()
-        writes.prove()
-        install(model, tasks, memory)
+    with torch.inference_mode(False), torch.no_grad(), collections_paused():
+        refuse_flat(model)
+        fully_sharded.reshard(model)
+        team = Team.of(model)
+
+        def check() -> tuple[Task, ...]:
+            return checked(model, plan, seed, device, allow_unknown, override_keep=override_keep, partial=partial)
+
+        tasks = team.agreed(check, model, plan, seed)
+        memory = team.finished(lambda: written(tasks, device, seed, progress))
+        install(model, [task for task in tasks if task.held], memory)
     return model
+
+
+def written(tasks: Sequence[Task], device: str | torch.device | None, seed: int, progress: Progress | None) -> Memory:
+    """The memory of every task, new or the model's own, with its values."""
+    memory = allocated([task for task in tasks if task.held], device)
+    writes = Writes(tasks, memory, seed, progress)
+    writes.run()
+    writes.prove()
+    return memory

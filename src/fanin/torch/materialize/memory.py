@@ -12,22 +12,47 @@ from torch import nn
 from fanin.torch.capture.geometry import Geometry
 from fanin.torch.materialize.checks import Task
 from fanin.torch.materialize.pages import prefer_huge_pages
+from fanin.torch.sharded import dtensor, fully_sharded, zero3
 from fanin.torch.tensors import identity, registrations, share_hooks
 
+_ITS_OWN_CLASSES = frozenset({nn.Parameter, torch.Tensor})
+
 Memory = Mapping[str, torch.Tensor]
-"""Where the values of each step go, by the step's name: new memory, or the model's own."""
+"""Where the values of each step go, by the step's name: new memory, or the model's own; sharded as the tensor is."""
 
 
 def allocated(tasks: Sequence[Task], device: str | torch.device | None) -> Memory:
     """New memory for each tensor on the meta device, and the memory of each real one."""
-    place = torch.device("cpu" if device is None else device)
+    place = torch.device(_default_device(tasks) if device is None else device)
     return {task.step.name: _memory(task, place) for task in tasks}
+
+
+def _default_device(tasks: Sequence[Task]) -> str:
+    """Where the processes of a sharded model compute; the CPU for all other models."""
+    tensors = (task.stored.tensor for task in tasks)
+    return next((tensor.device_mesh.device_type for tensor in tensors if dtensor.is_dtensor(tensor)), "cpu")
 
 
 def _memory(task: Task, place: torch.device) -> torch.Tensor:
     tensor = task.stored.tensor
-    if not tensor.is_meta:
+    if _is_real(tensor):
         return tensor.data  # unlike detach(), it has a version counter of its own
+    if dtensor.is_dtensor(tensor):
+        return dtensor.like(tensor, _own_memory(task, dtensor.local_of(tensor), place))
+    if zero3.is_placeholder(tensor):
+        return tensor
+    return _own_memory(task, tensor, place)
+
+
+def _is_real(tensor: torch.Tensor) -> bool:
+    """Whether all its values lie in this process, in memory that it has already."""
+    own = type(tensor) in _ITS_OWN_CLASSES and not tensor.is_meta
+    return own and not (vars(tensor) and zero3.is_placeholder(tensor))
+
+
+def _own_memory(task: Task, tensor: torch.Tensor, place: torch.device) -> torch.Tensor:
+    if not tensor.is_meta:
+        return tensor.data
     make = torch.empty_strided if task.writes else _zeros
     memory = make(tuple(tensor.shape), _stride(tensor), dtype=tensor.dtype, device=place)
     if place.type == "cpu":
@@ -46,6 +71,8 @@ def _stride(tensor: torch.Tensor) -> tuple[int, ...]:
 
 def install(tasks_model: nn.Module, tasks: Sequence[Task], memory: Memory) -> None:
     """Put new memory where the model has meta tensors, at every name, keeping each object where Python allows it."""
+    if all(_is_real(task.stored.tensor) for task in tasks):
+        return
     fresh = {identity(task.stored.tensor): memory[task.step.name] for task in tasks if task.stored.tensor.is_meta}
     done: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     for entry in list(registrations(tasks_model)):
@@ -60,6 +87,10 @@ def install(tasks_model: nn.Module, tasks: Sequence[Task], memory: Memory) -> No
         if new is not old:
             held = entry.module._parameters if entry.kind == "parameter" else entry.module._buffers  # pyright: ignore[reportPrivateUsage]
             held[entry.key] = new  # pyright: ignore[reportArgumentType]
+    for task in tasks:
+        if zero3.is_placeholder(task.stored.tensor) and task.writes:
+            zero3.store_gathered(task.stored.tensor)
+    fully_sharded.reset(tasks_model)
     moved = {key: pair for key, pair in done.items() if pair[0] is not pair[1]}
     if moved:
         _refresh_lists(tasks_model, moved)
@@ -81,6 +112,8 @@ def _swap(old: torch.Tensor, new: torch.Tensor) -> None:
     elif old._use_count() == 1:  # pyright: ignore
         # swap_tensors refuses, as weak references would not move; here they are to stay with `old`.
         torch._C._swap_tensor_impl(old, new)  # pyright: ignore
+        if dtensor.is_dtensor(old) and dtensor.is_dtensor(new):
+            dtensor.take_over(old, new)
     else:
         raise RuntimeError("something inside autograd holds the tensor")
 

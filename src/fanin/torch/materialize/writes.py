@@ -1,67 +1,76 @@
-"""Writing every tensor of a plan once, on all threads, and proving it."""
+"""Writing every tensor of a plan once, on all threads."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from threading import Lock
 
+import numpy as np
 import torch
 
-from fanin.errors import FaninError
-from fanin.plans.steps import Copy, Draw, Replay
+from fanin.plans.steps import Draw
 from fanin.random import Stream, default_threads
-from fanin.torch.fill import fill
-from fanin.torch.materialize.checks import Task
+from fanin.torch.fill import fill, fill_pieces
+from fanin.torch.materialize.batches import Batch, batched
+from fanin.torch.materialize.ledger import Ledger
 from fanin.torch.materialize.memory import Memory
-from fanin.torch.replay import Draws, Sources, limit_for, run
+from fanin.torch.materialize.programs import Programs, values_of
+from fanin.torch.materialize.sentinels import Sentinels
+from fanin.torch.materialize.tasks import Task
+from fanin.torch.materialize.unchanged import Unchanged
+from fanin.torch.pieces import is_part, pieces_of
 
-Read = Callable[[str], torch.Tensor]
-
+_BATCH = 1 << 24  # elements that are written between two reports of progress
 _SPLIT = 1 << 18  # elements from which a tensor may be worth splitting between threads
 
 
 @dataclass(slots=True)
 class Writes:
-    """One run of a plan: what is written where, and what was."""
+    """One run of a plan: what is written where, and what was.
+
+    Attributes:
+        tasks: each after those that its program reads.
+        memory: of all tensors that the model holds.
+    """
 
     tasks: Sequence[Task]
     memory: Memory
     seed: int
     progress: Callable[[int, int], None] | None = None
-    _named: dict[str, Task] = field(init=False)
-    _ready: dict[str, torch.Tensor] = field(default_factory=dict)
-    _written: Counter[str] = field(default_factory=Counter)
-    _times: Counter[str] = field(default_factory=Counter)
-    _done: int = 0
-    _due: int = field(init=False)
-    _lock: Lock = field(default_factory=Lock)
+    ledger: Ledger = field(init=False)
+    _programs: Programs = field(init=False)
+    _unchanged: Unchanged = field(init=False)
+    _sentinels: Sentinels = field(init=False)
 
     def __post_init__(self) -> None:
-        self._named = {task.step.name: task for task in self.tasks}
-        self._due = sum(task.stored.tensor.numel() for task in self.tasks if task.writes)
+        self.ledger = Ledger(self.tasks, self.memory)
+        self._programs = Programs(self.tasks, self.memory, self.seed)
+        self._unchanged = Unchanged(self.tasks, self.memory)
+        self._sentinels = Sentinels.over(self.tasks, self.memory)
 
     def run(self) -> None:
-        """Do all tasks, each after those it reads from; programs come first, as their values may make them fail."""
-        for task in self.tasks:
-            if isinstance(task.step.action, Replay) and not _is_copy(task.step.action):
-                self._ready[task.step.name] = self._replayed(task, task.step.action.program)
-        threads = default_threads()
-        for wave in self._waves():
-            share = sum(task.stored.tensor.numel() for task in wave) // (4 * threads)
-            large = [task for task in wave if threads > 1 and _is_split(task, share)]
-            small = [task for task in wave if id(task) not in {id(split) for split in large}]
-            for task in large:
-                self._write(task, None)
-                self._report()
-            if threads == 1 or len(small) < 2:
-                for task in small:
-                    self._write(task, 1)
-                    self._report()
-            else:
-                self._share_out(small, threads)
+        """Write all values; whatever can fail because of the plan fails before the first one.
+
+        Raises:
+            HalfWrittenError: the run ended early and tensors that the model had before have been written.
+        """
+        self._programs.compute()
+        batches = batched(self.tasks, self.memory, self.seed)
+        self._sentinels.plant(default_threads())
+        try:
+            self._write_all(batches)
+            self._unchanged.check()
+        except Exception as error:
+            stopped = self.ledger.stopped(error)
+            if stopped is None:
+                raise
+            raise stopped from error
+        except BaseException as interrupt:  # Ctrl-C must stay what it is
+            stopped = self.ledger.stopped(interrupt)
+            if stopped is not None:
+                interrupt.add_note(str(stopped))
+            raise
 
     def prove(self) -> None:
         """Raise unless every tensor that the plan writes was written whole, exactly once, and no other.
@@ -69,96 +78,102 @@ class Writes:
         Raises:
             FaninError: which tensor was not.
         """
-        for task in self.tasks:
-            name, due = task.step.name, task.stored.tensor.numel() if task.writes else 0
-            if (self._times[name], self._written[name]) != (int(task.writes), due):
-                raise FaninError(
-                    f"{name!r} was written {self._times[name]} times, {self._written[name]} elements in all; due were "
-                    f"{int(task.writes)} and {due}. The model's values cannot be trusted: please report this"
-                )
+        self.ledger.prove()
+        self._sentinels.check(default_threads())
 
-    def _waves(self) -> Iterator[list[Task]]:
-        """Groups of tasks in which none reads from another."""
-        wave: list[Task] = []
-        names: set[str] = set()
-        for task in self.tasks:
-            if not names.isdisjoint(task.after):
-                yield wave
-                wave, names = [], set()
-            if task.writes:
-                wave.append(task)
-                names.add(task.step.name)
-        yield wave
+    def _write_all(self, batches: Sequence[Batch]) -> None:
+        threads = default_threads()
+        for batch in batches:
+            for part in batch.cut(_BATCH):
+                self._write_batch(part, threads)
+        drawn = np.zeros(len(self.tasks), np.bool_)
+        for batch in batches:
+            drawn[batch.owners] = True
+        self._write_rest([number for number in np.flatnonzero(~drawn).tolist() if self._is_due(number)], threads)
 
-    def _share_out(self, tasks: Sequence[Task], threads: int) -> None:
+    def _is_due(self, number: int) -> bool:
+        return self.tasks[number].held and self.tasks[number].writes
+
+    def _write_rest(self, numbers: Sequence[int], threads: int) -> None:
+        by_kind: dict[str, list[int]] = {"copy": [], "alone": [], "beside": []}
+        for number in numbers:
+            task = self.tasks[number]
+            alone = threads == 1 or _uses_all_threads(task)
+            by_kind["copy" if self._programs.is_copy(task) else "alone" if alone else "beside"].append(number)
+        for number in by_kind["alone"]:
+            self._write(number, None)
+            self._report()
+        self._share_out(by_kind["beside"], threads)
+        for number in by_kind["copy"]:  # in the tasks' order: each after what it copies
+            self._write(number, None)
+            self._report()
+
+    def _write_batch(self, batch: Batch, threads: int) -> None:
+        self._unchanged.check(batch.owners.tolist())
+        self.ledger.begin(batch.owners)
+        batch.write(threads)
+        self.ledger.finish(batch.owners, batch.rows.counts)
+        self._report()
+
+    def _share_out(self, numbers: Sequence[int], threads: int) -> None:
         """Each thread takes runs of whole tensors."""
-        runs = _runs(sorted(tasks, key=lambda task: task.stored.tensor.numel(), reverse=True), 4 * threads)
-        with ThreadPoolExecutor(threads) as pool:
-            futures: list[Future[None]] = [pool.submit(self._write_run, run) for run in runs]
-            for done in as_completed(futures):
+        if not numbers:
+            return
+        runs = [numbers[first :: 4 * threads] for first in range(min(4 * threads, len(numbers)))]
+        pool = ThreadPoolExecutor(threads)
+        try:
+            for done in as_completed([pool.submit(self._write_run, run) for run in runs]):
                 done.result()
                 self._report()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-    def _write_run(self, tasks: Sequence[Task]) -> None:
-        for task in tasks:
-            self._write(task, 1)
+    def _write_run(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self._write(number, 1)
 
-    def _write(self, task: Task, threads: int | None) -> None:
+    def _write(self, number: int, threads: int | None) -> None:
+        task = self.tasks[number]
         target = self.memory[task.step.name]
+        self._unchanged.check([number])
+        self.ledger.begin(number)
         # Modes are a thread's own, and an inference tensor takes writes in inference mode only.
         with torch.inference_mode(target.is_inference()), torch.no_grad():
-            self._fill(task, target, threads, self.memory.__getitem__)
-        self._ready.pop(task.step.name, None)
-        with self._lock:
-            self._times[task.step.name] += 1
-            self._written[task.step.name] += target.numel()
-            self._done += target.numel()
+            elements = self._put(task, target, threads)
+        self.ledger.finish(number, elements)
 
-    def _fill(self, task: Task, target: torch.Tensor, threads: int | None, read: Read) -> None:
-        match task.step.action:
-            case Draw(law):
-                fill(_distinct(target), law, Stream.named(self.seed, task.step.name), threads=threads)
-            case Replay():
-                ready = self._ready.get(task.step.name)
-                _assign(target, read(task.after[0]) if ready is None else ready)
-            case Copy() if task.source is not None:
-                _assign(target, task.source)
-            case _:
-                raise FaninError(f"{task.step.name!r} is a step that writes nothing, yet it was to be written")
+    def _put(self, task: Task, target: torch.Tensor, threads: int | None) -> int:
+        """Write a tensor's values; how many elements of it have theirs now."""
+        if isinstance(task.step.action, Draw):
+            return self._draw(task.step.action, task, target, threads)
+        values = values_of(task, self._programs)
+        if not is_part(target):
+            _assign(target, values)
+            return target.numel()
+        pieces = pieces_of(target)
+        for piece in pieces:
+            part = zip(piece.region.start, piece.region.size, strict=True)
+            piece.memory.copy_(values[tuple(slice(first, first + count) for first, count in part)])
+        return sum(piece.region.numel for piece in pieces)
 
-    def _replayed(self, task: Task, program: tuple[object, ...]) -> torch.Tensor:
-        sources = Sources(self._foretold, lambda draws: self._drawn(task, draws))
-        return run(program, sources, limit=limit_for(task.step.shape))
-
-    def _foretold(self, name: str) -> torch.Tensor:
-        """The values that a tensor is going to have, laid out as it is, before it is written."""
-        task, target = self._named[name], self.memory[name]
-        if not task.writes:
-            return target.cpu()
-        values = torch.empty_strided(target.shape, target.stride(), dtype=target.dtype, device="cpu")
-        self._fill(task, values, None, self._foretold)
-        return values
-
-    def _drawn(self, task: Task, draws: Draws) -> torch.Tensor:
-        values = torch.empty(draws.shape, dtype=draws.dtype, device="cpu")
-        stream = Stream.named(self.seed, draws.stream or task.step.name).at_lane(draws.lane)
-        fill(values, draws.law, stream)
-        return values
+    def _draw(self, action: Draw, task: Task, target: torch.Tensor, threads: int | None) -> int:
+        stream = Stream.named(self.seed, task.step.name)
+        if _repeated(target):
+            fill(_distinct(target), action.initializer, stream, threads=threads)
+            return target.numel()
+        pieces = pieces_of(target)
+        fill_pieces(pieces, action.initializer, stream, threads=threads)
+        return sum(piece.region.numel for piece in pieces)
 
     def _report(self) -> None:
         if self.progress is not None:
-            self.progress(self._done, self._due)
+            self.progress(int(self.ledger.written.sum()), int(self.ledger.due.sum()))
 
 
-def _is_copy(action: Replay) -> bool:
-    """Whether the program copies another tensor as it is, which cannot fail."""
-    return [line[0] for line in action.program] == ["tensor", "alias.default"]
-
-
-def _is_split(task: Task, share: int) -> bool:
-    """Whether a tensor is split between threads rather than given to one, of which each gets about four shares."""
+def _uses_all_threads(task: Task) -> bool:
+    """Whether its values are computed by all threads at a time, rather than by one beside other tensors."""
     action, numel = task.step.action, task.stored.tensor.numel()
-    return isinstance(action, Draw) and (numel >= max(_SPLIT, share) or not action.initializer.elementwise)
+    return isinstance(action, Draw) and (numel >= _SPLIT or not action.initializer.elementwise)
 
 
 def _assign(target: torch.Tensor, values: torch.Tensor) -> None:
@@ -177,16 +192,7 @@ def _distinct(target: torch.Tensor) -> torch.Tensor:
 
 def _repeated(target: torch.Tensor) -> list[int]:
     """Dimensions along which all elements are one in memory."""
+    if is_part(target):
+        return []
     layout = enumerate(zip(target.shape, target.stride(), strict=True))
     return [axis for axis, (size, step) in layout if step == 0 and size > 1]
-
-
-def _runs(tasks: Sequence[Task], count: int) -> list[list[Task]]:
-    """`tasks` (largest first) in at most `count` runs of about equal size."""
-    runs: list[list[Task]] = [[] for _ in range(min(count, len(tasks)))]
-    sizes = [0] * len(runs)
-    for task in tasks:
-        least = sizes.index(min(sizes))
-        runs[least].append(task)
-        sizes[least] += task.stored.tensor.numel() + 4096
-    return runs

@@ -31,6 +31,7 @@ from fanin.torch.trace.recording import Call, Recorder, WholeOperations, follow_
 from fanin.torch.trace.twin import weightless_twin
 from fanin.torch.trace.undisturbed import arguments, switch_cache_off, undisturbed
 from fanin.torch.trace.uses import CONTRACTIONS, Uses
+from fanin.torch.unwrapped import unwrapped
 
 
 def trace(model: nn.Module, inputs: Any = None, native: Mapping[str, Step] | None = None) -> Graph:
@@ -55,6 +56,7 @@ def trace(model: nn.Module, inputs: Any = None, native: Mapping[str, Step] | Non
     [('0.weight', (4.0, 3.0), 'relu'), ('2.weight', (3.0, 2.0), 'linear')]
     """
     known = constants(native or {})
+    model = unwrapped(model)
     if inputs is not None:
         pass_ = _Pass(model, known)
         pass_.run(inputs)

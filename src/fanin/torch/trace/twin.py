@@ -11,6 +11,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from fanin.errors import TraceError
+from fanin.torch.sharded.dtensor import is_dtensor
 from fanin.torch.tensors import StoredTensor, registrations, stored_tensors
 
 # Small constants keep their values, so that code which reads them (masks, position indices) can run.
@@ -69,7 +70,7 @@ def _replacements(
 
 
 def _constant(tensor: torch.Tensor) -> torch.Tensor:
-    readable = tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor)
+    readable = tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor) and not is_dtensor(tensor)
     return tensor.detach().clone() if readable and tensor.numel() <= _SMALL else empty_like(tensor.detach(), "meta")
 
 
