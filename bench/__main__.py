@@ -67,6 +67,28 @@ def _threads(plots: bool, arguments: argparse.Namespace) -> Section:
     return threads.markdown(threads.scalings()), True
 
 
+def _ranks(plots: bool, arguments: argparse.Namespace) -> Section:
+    import ranks
+
+    found = ranks.figures()
+    picture = _picture("by_ranks", found) if plots else ""
+    return picture + ranks.markdown(found), True
+
+
+def _disk(plots: bool, arguments: argparse.Namespace) -> Section:
+    import stream_to_disk
+    from rows import markdown
+
+    found = stream_to_disk.rows(arguments.size)
+    return markdown(found), all(row.reached for row in found)
+
+
+def _device(plots: bool, arguments: argparse.Namespace) -> Section:
+    import device
+
+    return device.table(), True
+
+
 def _picture(name: str, found: object) -> str:
     import plots
 
@@ -79,6 +101,9 @@ PARTS = {
     "drop-in": Part("`fanin.torch.init` against `torch.nn.init`", _rows("drop_in")),
     "models": Part("Whole models, against their own constructors and AnyInit", _models),
     "scale": Part("Many tensors, and very large models", _rows("whole_models")),
+    "ranks": Part("Ranks: one FSDP2 model by 1 … 8 processes of one thread", _ranks),
+    "disk": Part("Straight to the disk", _disk),
+    "device": Part("Accelerators", _device),
     "auto": Part("`auto` and `critical`: 50 layers without normalisation, worst layer against the first", _auto, True),
 }
 
@@ -99,6 +124,7 @@ def main() -> int:
     usual = [name for name, part in PARTS.items() if not part.on_request]
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"which; by default {', '.join(usual)}")
     parser.add_argument("--seeds", type=int, help="networks per figure of auto, 9 by default; fewer are a rough look")
+    parser.add_argument("--size", choices=["2B", "8B"], default="2B", help="the model of disk: 4 or 16 GB")
     parser.add_argument("--write", action="store_true", help="put tables and plots into docs/benchmarks.md")
     arguments = parser.parse_args()
     sections: dict[str, str] = {}

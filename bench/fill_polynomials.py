@@ -84,7 +84,25 @@ def upper_point() -> tuple[Polynomial, Polynomial, float]:
     return minimax(t, y, 1 / y, 5, 5)
 
 
+def central_point() -> tuple[Polynomial, Polynomial, float]:
+    """x/s in t = 1 − s², s = 2Φ(x) − 1, at points x from 0 to 2."""
+    x = nodes(0, 2.00002)
+    s = values(lambda point: mpmath.erf(point / mpmath.sqrt(2)), x)
+    return minimax(1 - s * s, x / s, s / x, 4, 4)
+
+
+def show_about_centre(name: str, fit: tuple[Polynomial, Polynomial, float]) -> None:
+    """P/D as A + (1 − t)·B/D, whose roundings weigh less: A is its value at t = 1."""
+    p, d, error = fit
+    a = p(1.0) / d(1.0)
+    b, _ = divmod(p - a * d, Polynomial([1.0, -1.0]))
+    print(f"{name}: error {error:.2g}\n  A {a:.9g}")
+    for letter, polynomial in (("B", b), ("D", d)):
+        print(f"  {letter}", *(f"{c:.9g}" for c in polynomial.coef))
+
+
 if __name__ == "__main__":
     mpmath.mp.dps = 40
     for fit in (logarithm, sine, cosine, upper_point):
         show(fit.__name__, fit())
+    show_about_centre(central_point.__name__, central_point())

@@ -8,6 +8,7 @@ import matplotlib
 from constructors import Measured
 from fill import Contest
 from page import IMAGES
+from ranks import Share
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -50,6 +51,19 @@ def whole_models(found: list[Measured]) -> str:
     panel.invert_yaxis()
     panel.legend(frameon=False, loc="lower right")
     return _saved(figure, "bench-models.png", "Whole models against their constructors")
+
+
+def by_ranks(found: dict[int, list[Share]]) -> str:
+    """Elements and memory of the busiest rank, against one process and the ideal 1/ranks."""
+    figure, panel = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    (alone,) = found[1]
+    for label, field in (("elements", "elements"), ("peak memory", "memory")):
+        most = [max(getattr(each, field) for each in ranks) / getattr(alone, field) for ranks in found.values()]
+        panel.loglog(list(found), most, marker="o", label=label)
+    panel.loglog(list(found), [1 / world for world in found], color="#bbbbbb", linestyle="--", label="1/ranks")
+    panel.set(xlabel="ranks", ylabel="of one process, busiest rank")
+    panel.legend(frameon=False)
+    return _saved(figure, "bench-ranks.png", "Work and memory of a rank")
 
 
 def _saved(figure: plt.Figure, name: str, caption: str) -> str:

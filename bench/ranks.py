@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rows import table
+
 WORLDS = (1, 2, 4, 8)
 LAYERS, WIDTH = 12, 2048
 ROUNDS = 5
@@ -35,6 +37,18 @@ def shares(world: int) -> list[Share]:
         answers = mp.get_context("spawn").SimpleQueue()
         mp.spawn(_rank, (world, str(Path(place) / "store"), answers), world)
         return [answers.get() for _ in range(world)]
+
+
+def figures() -> dict[int, list[Share]]:
+    """All worlds, measured now, with one thread in every process."""
+    one = {"FANIN_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    before = {name: os.environ.get(name) for name in one}
+    os.environ.update(one)
+    try:
+        return {world: shares(world) for world in WORLDS}
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _rank(rank: int, world: int, store: str, answers: Any) -> None:
@@ -81,20 +95,15 @@ def _resident(field: str) -> int:
 def markdown(found: dict[int, list[Share]]) -> str:
     """The table, relative to one process."""
     (alone,) = found[1]
-    lines = [
-        "| ranks | elements per rank | of one process | peak memory per rank | of one process | time of one process |"
-    ]
-    lines.append("|--:|--:|--:|--:|--:|--:|")
+    lines = []
     for world, ranks in found.items():
         elements, memory = max(each.elements for each in ranks), max(each.memory for each in ranks)
         speed = alone.seconds / max(each.seconds for each in ranks)
-        lines.append(
-            f"| {world} | {elements:,} | {elements / alone.elements:.3f} | {memory / 2**20:.0f} MiB | "
-            f"{memory / alone.memory:.3f} | ÷ {speed:.2f} |"
-        )
-    return "\n".join(lines)
+        work = [f"{world}", f"{elements:,}", f"{elements / alone.elements:.3f}"]
+        lines.append([*work, f"{memory / 2**20:.0f} MiB", f"{memory / alone.memory:.3f}", f"÷ {speed:.2f}"])
+    head = ["ranks", "elements per rank", "of one process", "peak memory per rank", "of one process"]
+    return table([*head, "time of one process"], lines)
 
 
 if __name__ == "__main__":
-    os.environ["FANIN_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
-    print(markdown({world: shares(world) for world in WORLDS}))
+    print(markdown(figures()))

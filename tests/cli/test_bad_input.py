@@ -205,7 +205,7 @@ def test_an_existing_file_is_kept_unless_forced(fanin, weights: Path) -> None:
     assert weights.read_bytes() != before
 
 
-@pytest.mark.parametrize("text", ["not JSON", "{}", '{"fanin_plan": 99, "stream": 1}'])
+@pytest.mark.parametrize("text", ["not JSON", "{}", '{"fanin_plan": 99, "stream": 2}'])
 def test_plan_file_that_is_none(fanin, tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)
     done = fanin("init", "mnist-fc", "--plan", "plan.json", "-o", "a.gguf")

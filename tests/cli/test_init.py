@@ -39,7 +39,7 @@ def test_what_was_written_is_shown(fanin, tmp_path: Path, monkeypatch: pytest.Mo
     done = fanin("init", "mnist-fc", "--recipe", "he", "--seed", 5, "-o", "fc.gguf")
     assert done.out.startswith("fc.gguf\n")
     assert "4 tensors, 397,510 values" in done.out
-    for line in ("seed: 5\n", "recipe: he\n", "stream_version: 1\n", "plan_hash: "):
+    for line in ("seed: 5\n", "recipe: he\n", "stream_version: 2\n", "plan_hash: "):
         assert f"\n{line}" in done.out
 
 

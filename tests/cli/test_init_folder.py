@@ -95,7 +95,7 @@ def test_the_report(fanin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     done = fanin("init", "mnist-fc", "--recipe", "he", "--seed", 5, "-o", "out/")
     assert done.out.startswith("out/\n")
     assert "4 tensors, 397,510 parameters, 1.516 MiB in all" in done.out
-    for line in ("recipe: he", "seed: 5", "stream_version: 1", "load: fanin.open_weights('out/model.safetensors')"):
+    for line in ("recipe: he", "seed: 5", "stream_version: 2", "load: fanin.open_weights('out/model.safetensors')"):
         assert f"\n{line}\n" in done.out
     assert done.err == ""
 

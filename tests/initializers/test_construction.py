@@ -126,3 +126,9 @@ def test_a_constant_too_large_for_its_dtype_is_refused(fill):
         fill(Constant(1e5), (3,), "float16")
     assert (fill(Constant(-float("inf")), (3,), "bfloat16") == -inf).all()
     assert (fill(Constant(1e5), (3,), "bfloat16") == 99840).all()
+
+
+def test_a_constant_of_16_bits_is_the_float32_one_rounded(fill):
+    just_above_a_tie = 1 + 2**-11 + 2**-40  # in float32 the tie itself, which goes to the even neighbour
+    assert (fill(Constant(just_above_a_tie), (3,), "float16") == 1).all()
+    assert (fill(Constant(just_above_a_tie), (3,), "float64") == just_above_a_tie).all()

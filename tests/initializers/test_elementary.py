@@ -92,9 +92,9 @@ GOLDEN = [
     "Mapped",
     "b262b25ca70238cc",
     "Mapped",
-    "847d8b3a763181d2",
+    "34df742b397e6370",
     "Mapped",
-    "76ea563a66847dc5",
+    "81f1721af14128e5",
 ]
 
 

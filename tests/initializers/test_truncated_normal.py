@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import sqrt
+
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -30,6 +33,20 @@ def test_the_constants_that_other_libraries_use():
     assert TruncatedNormal(lower=-1, upper=1, corrected=False).moments(())[1] == pytest.approx(0.5395601, abs=1e-7)
     assert TruncatedNormal(corrected=False).moments(())[1] == pytest.approx(0.87962566103423978, rel=1e-11)
     assert TruncatedNormal(lower=-3, upper=3, corrected=False).moments(())[1] == pytest.approx(0.9865784, abs=1e-7)
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("lower", "upper"), [(-2, 2), (-1, 1), (-0.4, 1.9), (0.5, 2), (-2, -0.5), (-3, 3), (-2.5, 2.5)]
+)
+def test_values_have_the_moments_to_five_standard_errors(fill, lower, upper, dtype, corrected):
+    law = TruncatedNormal(0.01, 0.02, lower, upper, corrected=corrected)
+    values = fill(law, (500, 600), dtype).astype(np.float64)
+    mean, std = law.moments(values.shape)
+    fourth = np.mean((values - values.mean()) ** 4)
+    assert abs(values.mean() - mean) < 5 * std / sqrt(values.size)
+    assert abs(values.var() - std**2) < 5 * sqrt((fourth - std**4) / values.size)
 
 
 def test_bounds_are_in_sigmas_of_the_parent(fill):

@@ -175,7 +175,7 @@ def test_anything_else_is_not_a_plan(text):
 @pytest.mark.parametrize(
     ("path", "junk", "message"),
     [
-        (("fanin_plan",), 2, "not a fanin plan of version 1, stream 1: found (plan, stream) = (2, 1)"),
+        (("fanin_plan",), 2, "not a fanin plan of version 1, stream 2: found (plan, stream) = (2, 2)"),
         (("steps",), {}, "the plan is damaged: 'steps' must be a list, not {}"),
         (("steps", 0), 3, "the plan is damaged: a step must be an object, not 3"),
         (("steps", 0, "kind"), "thing", "at the step of 'w': 'kind' must be parameter or buffer, not 'thing'"),

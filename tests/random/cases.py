@@ -18,11 +18,15 @@ from fanin.random import Region, Stream, normal, truncated_normal, uniform, word
 DTYPES = ("float32", "float64", "float16", "uint16")
 LAWS: dict[str, Callable[..., None]] = {
     "uniform": partial(uniform, low=-0.3, high=0.7),
-    "normal": partial(normal, mean=0.125, std=0.02),
-    "truncated": partial(truncated_normal, mean=0.125, std=0.02, lower=-2.0, upper=1.5),
+    "normal": partial(normal, mean=0.001, std=0.7),
+    "truncated": partial(truncated_normal, mean=0.001, std=0.7, lower=-2.0, upper=1.5),
     "truncated tail": partial(truncated_normal, mean=0.0, std=1.0, lower=-8.0, upper=-6.0),
 }
 CASES = {f"{law} {dtype}": (fill, dtype) for law, fill in LAWS.items() for dtype in DTYPES} | {
+    "truncated wide float32": (
+        partial(truncated_normal, mean=0.001, std=0.7, lower=-3.0, upper=2.5),
+        "float32",
+    ),
     "truncated far float64": (
         partial(truncated_normal, mean=0.0, std=1.0, lower=39.5, upper=float("inf")),
         "float64",
@@ -30,7 +34,7 @@ CASES = {f"{law} {dtype}": (fill, dtype) for law, fill in LAWS.items() for dtype
     "words uint32": (words, "uint32"),
 }
 STREAM = Stream.named(7, "layers.0.weight").at_lane(3)
-REGIONS = (Region((9, 1003), (1, 5), (6, 777)), Region((4103,), (3,), (4097,)))
+REGIONS = (Region((9, 1003), (1, 5), (6, 777)), Region((40_103,), (3,), (40_097,)))
 
 
 def drawn(case: str, region: Region, **how: int) -> np.ndarray:

@@ -10,10 +10,20 @@ import pytest
 from fanin.errors import ArgumentError
 from fanin.initializers import Constant, Initializer, Normal, Orthogonal, TruncatedNormal, Uniform
 from fanin.random import Region, Stream
+from fanin.random.laws import (
+    Central32,
+    Constant32,
+    Constant64,
+    Normal32,
+    Normal64,
+    Truncated32,
+    Truncated64,
+    Uniform32,
+    Uniform64,
+)
 from fanin.random.many import Rows, fill_many, keys_of, whole_rows
-from fanin.random.many_laws import Laws, constant_laws, normal_laws, uniform_laws
+from fanin.random.many_laws import BATCHED, Laws, constant_laws, normal_laws, uniform_laws
 
-DTYPES = ("float32", "float64", "float16", "uint16")
 COUNTS = (0, 1, 2, 3, 4, 5, 63, 64, 65, 2047, 2048, 2049, 4100, 0, 7)
 OFFSETS = (5, 0, 1, 2, 3, 4, 1, 0, 2, 3, 0, 1, 2**34 - 6, 0, 2**40 + 3)
 GROUPS: dict[str, list[Initializer]] = {
@@ -24,6 +34,18 @@ GROUPS: dict[str, list[Initializer]] = {
     "far": [TruncatedNormal(0.1 * i, 0.02 + i, 8.0, 9.0) for i in range(len(COUNTS))],
     "constant": [Constant((0.1 * i, -0.0, inf, 65504, True)[i % 5]) for i in range(len(COUNTS))],
 }
+# Each class of laws once and each dtype at least once: every pair is compiled anew.
+PAIRS = [
+    ("normal", "float32", Normal32),
+    ("normal", "float64", Normal64),
+    ("uniform", "uint16", Uniform32),
+    ("uniform", "float64", Uniform64),
+    ("truncated", "float16", Central32),
+    ("uncut", "uint16", Truncated32),
+    ("far", "float32", Truncated64),
+    ("constant", "float16", Constant32),
+    ("constant", "float64", Constant64),
+]
 NAMES = [f"layers.{i}.weight" for i in range(len(COUNTS))]
 LANES = [(0, 3)[i % 2] for i in range(len(COUNTS))]
 GUARD = 3
@@ -37,13 +59,18 @@ def batch(dtype: str, keys: np.ndarray) -> tuple[list[np.ndarray], Rows]:
     return outs, rows._replace(offsets=np.array(OFFSETS), lanes=np.array(LANES, np.uint32))
 
 
-@pytest.mark.parametrize("group", GROUPS)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_each_row_has_the_bits_of_the_ordinary_fill_and_its_surroundings_are_untouched(group, dtype):
+def test_every_law_that_can_be_batched_is_tried_and_every_dtype():
+    assert {kind for _, _, kind in PAIRS} == set(BATCHED)
+    assert {dtype for _, dtype, _ in PAIRS} == {"float32", "float64", "float16", "uint16"}
+
+
+@pytest.mark.parametrize(("group", "dtype", "kind"), PAIRS)
+def test_each_row_has_the_bits_of_the_ordinary_fill_and_its_surroundings_are_untouched(group, dtype, kind):
     initializers = GROUPS[group]
     outs, rows = batch(dtype, keys_of(7, NAMES))
     laws = type(initializers[0]).laws(initializers, np.dtype(dtype))
     assert laws is not None
+    assert type(laws.kind) is kind
     fill_many(np.dtype(dtype), laws, rows, threads=1)
     for law, name, lane, count, first, out in zip(initializers, NAMES, LANES, COUNTS, OFFSETS, outs, strict=True):
         expected = np.full(count + 2 * GUARD, 7, dtype)
@@ -52,11 +79,11 @@ def test_each_row_has_the_bits_of_the_ordinary_fill_and_its_surroundings_are_unt
         assert expected.tobytes() == out.tobytes(), (name, count, first)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "uint16"])
-def test_threads_share_the_elements_and_change_nothing(dtype):
+@pytest.mark.parametrize(("dtype", "make"), [("float32", normal_laws), ("uint16", uniform_laws)])
+def test_threads_share_the_elements_and_change_nothing(dtype, make):
     counts = [3, 300_001, 5, 5, 1_400_003, 1] + [64] * 2000
     keys = keys_of(0, list(map(str, range(len(counts)))))
-    laws = normal_laws(np.float32, [0.0] * len(counts), [1.0] * len(counts))
+    laws = make(np.float32, [0.0] * len(counts), [1.0] * len(counts))
     results = []
     for threads in (1, 2, 5):
         outs = [np.full(count, 9, dtype) for count in counts]

@@ -11,7 +11,6 @@ from fanin.initializers import Normal, Orthogonal, TruncatedNormal, Uniform
 from fanin.random import Region, Stream
 from fanin.random.fills import checked_normal_law, checked_truncated_law
 from fanin.random.kernels.fill import fill
-from fanin.random.kernels.philox import counters_of
 from fanin.random.laws import RawWords, uniform_law
 from fanin.random.runs import runs_of
 from fanin.torch.device.arrays import as_array
@@ -34,7 +33,7 @@ def kernels(law, stream, part, dtype):
     out = torch.empty(part.size, dtype=dtype)
     flat = as_array(out).reshape(-1) if dtype.is_floating_point else out.numpy().view(np.uint32).reshape(-1)
     stored = flat.view(np.int16) if dtype is torch.float16 else flat
-    fill(stored, law, counters_of(stream), runs_of(part), 0, part.numel)
+    fill(stored, law, np.uint64(stream.key), np.uint64(stream.lane), *runs_of(part), 0, part.numel)
     return out
 
 

@@ -86,6 +86,18 @@ def test_nearly_all_of_a_model_is_drawn_in_one_call_for_each_class_and_dtype():
     ]
 
 
+def test_usual_and_other_tensors_of_one_batch_keep_their_own_names_and_laws():
+    model = nn.ParameterList(nn.Parameter(torch.zeros(3, 5)) for _ in range(3))
+    steps = [step(name, p, Draw(Normal(std=1.0 + int(name)))) for name, p in model.named_parameters()]
+    tasks = [task._replace(usual=task.step.name != "0") for task in checked(model, Plan(tuple(steps)), 0, None, False)]
+    (batch,) = batched(tasks, allocated(tasks, None), 4)
+    batch.write(1)
+    for name, tensor in model.named_parameters():
+        alone = torch.empty(3, 5)
+        fill(alone, Normal(std=1.0 + int(name)), Stream.named(4, name))
+        assert raw(tensor) == raw(alone), name
+
+
 @pytest.mark.parametrize("counts", [[10], [3, 0, 9, 4], [4, 4], [0], []])
 @pytest.mark.parametrize("most", [1, 3, 4, 100])
 def test_cut_rows_cover_each_row_once(counts, most):

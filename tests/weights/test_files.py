@@ -11,6 +11,7 @@ from fanin import ArgumentError, Plan, Step, WeightsError
 from fanin.initializers import Normal
 from fanin.models import build
 from fanin.plans.steps import Draw
+from fanin.random import STREAM_VERSION
 from fanin.torch.files import load_into, open_weights, read, save
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
@@ -92,11 +93,11 @@ def test_metadata(path):
     if path.suffix == ".gguf":
         assert found.pop("general.architecture") == "Linear"
         assert found.pop("fanin.seed") == 2**64 - 1
-        assert found.pop("fanin.stream_version") == 1
+        assert found.pop("fanin.stream_version") == STREAM_VERSION
     else:
         assert found.pop("format") == "pt"
         assert found.pop("fanin.seed") == str(2**64 - 1)
-        assert found.pop("fanin.stream_version") == "1"
+        assert found.pop("fanin.stream_version") == str(STREAM_VERSION)
     assert found == {"fanin.recipe": "he", "fanin.plan_hash": plan.hash, "fanin.dtype": "bfloat16"}
 
 

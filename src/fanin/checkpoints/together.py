@@ -109,7 +109,7 @@ def write_file(order: Order, path: Path, progress: Progress | None = None) -> No
         if progress is not None:
             progress(done, whole.size)
 
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
     single = Shard(path.name, whole.tensors, whole.header)
     fill_targets([(single, NewFile(target, whole.size))], values.source, values.threads, report)
 

@@ -15,6 +15,8 @@ def finite(what: str, name: str, value: Any) -> float:
     Raises:
         ArgumentError: not a finite real number.
     """
+    if type(value) is float and isfinite(value):
+        return value
     if not isinstance(value, Real) or not isfinite(value):
         raise ArgumentError(f"{what}: {name} must be a finite number, got {value!r}")
     return float(value)

@@ -144,10 +144,12 @@ def _compile_draw(sources: str) -> Callable[..., None]:
         _ = sources
         columns, groups = lines.shape[1], slots[-1] // GROUP + 1
         together = max(1, _CHUNK // columns)
+        key = stream.key1 << uint64(32) | stream.key0
         eights = np.empty(2 * groups, np.uint64)
         for start in range(first, last, together):
             end = min(start + together, last)
-            fill(lines.reshape(-1), law, stream, runs, start * columns, end * columns)
+            flat, begin, stop = lines.reshape(-1), start * columns, end * columns
+            fill(flat, law, key, stream.lane, runs.length, runs.offset, runs.extents, runs.strides, begin, stop)
             for place in range(start, end):
                 group, row = begins[place // rows.size], rows[place % rows.size]
                 _zero_marked(lines[place], marks[group : group + groups], row, slots, uint8(erased), eights)

@@ -50,8 +50,10 @@ def scatter(out: Storage, region: Region, index: NDArray[np.int64], value: float
 
 
 def encoded(value: float, out: Storage) -> Any:
-    """`value` as it is written into `out`: bfloat16 bits where `out` is uint16."""
-    return bfloat16_bits(np.float32(value)) if out.dtype == np.uint16 else value
+    """`value` as it is written into `out`: 16-bit ones by way of float32, as all others; uint16 is bfloat16 bits."""
+    if out.dtype == np.uint16:
+        return bfloat16_bits(np.float32(value))
+    return np.float32(value) if out.dtype == np.float16 else value
 
 
 def bfloat16_bits(values: Any) -> NDArray[np.uint16]:

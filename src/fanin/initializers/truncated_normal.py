@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from typing import Any
 
@@ -94,6 +95,7 @@ class TruncatedNormal(Initializer):
         return self.mean + shift * self.std, self.std * shrink
 
 
+@lru_cache(maxsize=256)  # a model has many tensors and few bounds
 def truncated_moments(lower: float, upper: float) -> tuple[float, float]:
     """(mean, std) of N(0, 1) cut at `lower` and `upper`, to 12 digits, also far out in a tail.
 

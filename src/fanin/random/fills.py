@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, lru_cache, partial
-from math import isfinite
+from math import copysign, isfinite
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from fanin.random.laws import Law, RawWords, Real, normal_law, uniform_law
 from fanin.random.normal_law import check_bounds
 from fanin.random.runs import runs_of
 from fanin.random.stream import Region, Stream
-from fanin.random.threads import default_threads, run_shares
+from fanin.random.threads import run_shares
 from fanin.random.truncated_law import truncated_law
 
 Storage = NDArray[Any]
 _FLOATS = tuple(map(np.dtype, ("float32", "float64", "float16", "uint16")))
 _WORDS = (np.dtype("uint32"),)
+_HALF = np.dtype("float16")
 _LARGEST = {real: float(np.finfo(real).max) for real in (np.float32, np.float64)}
 
 
@@ -45,7 +46,7 @@ def uniform(
     >>> out = np.empty(4, np.float32)
     >>> uniform(out, Stream.named(0, "w"), Region.whole((4,)), -1.0, 1.0)
     >>> [round(float(value), 6) for value in out]
-    [0.424279, -0.180602, 0.621902, 0.554688]
+    [0.238591, -0.859767, -0.509607, 0.197979]
     """
     real = _real_of(out, region, _FLOATS)
     _check_finite(real, low=low, high=high)
@@ -73,7 +74,7 @@ def normal(
     >>> out = np.empty(4, np.float32)
     >>> normal(out, Stream.named(0, "w"), Region.whole((4,)), 0.0, 0.02)
     >>> [round(float(value), 6) for value in out]
-    [-0.018928, -0.029701, 0.005226, 0.030119]
+    [-0.037304, 0.017587, 0.012467, 0.008937]
     """
     real = _real_of(out, region, _FLOATS)
     _run(out, stream, region, checked_normal_law(real, mean, std), threads)
@@ -108,7 +109,7 @@ def truncated_normal(
     >>> out = np.empty(4, np.float32)
     >>> truncated_normal(out, Stream.named(0, "w"), Region.whole((4,)), 0.0, 1.0, -2.0, 2.0)
     >>> [round(float(value), 6) for value in out]
-    [-0.754624, 1.232171, -0.46895, -0.560777]
+    [-1.095642, 0.168554, 0.625077, -1.188921]
     """
     real = _real_of(out, region, _FLOATS)
     _run(out, stream, region, checked_truncated_law(real, mean, std, lower, upper), threads)
@@ -141,6 +142,11 @@ def checked_normal_law(real: Real, mean: float, std: float) -> Law:
     Raises:
         ArgumentError: std negative, or a number not finite in `real`.
     """
+    return _checked_normal_law(real, mean, std, copysign(1.0, mean), copysign(1.0, std))
+
+
+@lru_cache(maxsize=1024)
+def _checked_normal_law(real: Real, mean: float, std: float, *signs: float) -> Law:  # as cache keys, −0 and 0 are one
     _check_normal(real, mean, std)
     return normal_law(real, mean, std)
 
@@ -158,24 +164,22 @@ def checked_truncated_law(real: Real, mean: float, std: float, lower: float, upp
 
 
 def _run(out: Storage, stream: Stream, region: Region, law: Law, threads: int | None) -> None:
-    count = default_threads() if threads is None else threads
-    if count < 1:
+    if threads is not None and threads < 1:
         raise ArgumentError(f"threads must be at least 1, got {threads}")
     if not out.size:
         return
-    fill, counters_of = _compiled()
     flat = out.reshape(-1)
-    stored = flat.view(np.int16) if out.dtype == np.float16 else flat
-    run_shares(partial(fill, stored, law, counters_of(stream), runs_of(region)), out.size, count)
+    stored = flat.view(np.int16) if out.dtype == _HALF else flat
+    place = np.uint64(stream.key), np.uint64(stream.lane), *runs_of(region)
+    run_shares(partial(_compiled(), stored, law, *place), out.size, threads)
 
 
 @cache
-def _compiled() -> tuple[Callable[..., None], Callable[[Stream], tuple[Any, ...]]]:
-    """The kernel and its form of a stream; loading Numba waits for the first draw."""
+def _compiled() -> Callable[..., None]:
+    """The kernel; loading Numba waits for the first draw."""
     from fanin.random.kernels.fill import fill
-    from fanin.random.kernels.philox import counters_of
 
-    return fill, counters_of
+    return fill
 
 
 def _real_of(out: Storage, region: Region, dtypes: tuple[np.dtype[Any], ...]) -> Real:

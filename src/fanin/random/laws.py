@@ -76,6 +76,20 @@ class Truncated32(NamedTuple):
     threshold: np.uint32
 
 
+class Central32(NamedTuple):
+    """mean + std·x kept in [low, high], for x in [−2, 2].
+
+    2Φ(x) − 1 is middle + radius·i for odd i between −2³¹ and 2³¹.
+    """
+
+    mean: np.float32
+    std: np.float32
+    low: np.float32
+    high: np.float32
+    middle: np.float32
+    radius: np.float32
+
+
 class Truncated64(NamedTuple):
     """`Truncated32` with 53 bits; tail probabilities in units of exp(log_scale), where log_scale ≥ −690."""
 
@@ -111,6 +125,7 @@ Law = (
     | Normal32
     | Normal64
     | Truncated32
+    | Central32
     | Truncated64
     | FarTail64
 )

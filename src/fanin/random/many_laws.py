@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fanin.errors import ArgumentError
 from fanin.random.laws import (
+    Central32,
     Constant32,
     Constant64,
     Law,
@@ -23,7 +24,7 @@ from fanin.random.laws import (
 )
 
 _REAL = {"float32": np.float32, "float64": np.float64, "float16": np.float32, "uint16": np.float32}
-BATCHED = (Constant32, Constant64, Normal32, Normal64, Truncated32, Truncated64, Uniform32, Uniform64)
+BATCHED = (Constant32, Constant64, Normal32, Normal64, Truncated32, Central32, Truncated64, Uniform32, Uniform64)
 """Classes of laws that can be batched."""
 
 
@@ -98,7 +99,7 @@ def constant_laws(stored: np.dtype[Any], values: Sequence[float]) -> Laws:
         raise ArgumentError(
             f"a constant of dtype {stored} must be a number of at most {limit:.6g}, got {numbers[bad][0]}"
         )
-    return _rounded(real, (Constant32, Constant64), numbers.astype(held)[:, None])
+    return _rounded(real, (Constant32, Constant64), numbers.astype(real).astype(held)[:, None])
 
 
 def _check(real: Real, numbers: NDArray[np.float64], ordered: NDArray[np.bool_], message: str) -> None:

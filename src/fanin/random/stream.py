@@ -8,7 +8,7 @@ from math import prod
 
 from fanin.errors import ArgumentError
 
-STREAM_VERSION = 1
+STREAM_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

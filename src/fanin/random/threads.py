@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from fanin.errors import ArgumentError
+from fanin.random.pool import Shares, pool
 
 _MOST_ALONE = 1 << 20  # values, drawn in 0.6 ms; waking threads for fewer can take longer than it saves
 _SMALLEST_SHARE = 1 << 17
@@ -31,26 +31,22 @@ def default_threads() -> int:
     return int(chosen)
 
 
-def run_shares(work: Callable[[int, int], None], count: int, threads: int, *, per_item: int = 1) -> None:
+def run_shares(work: Callable[[int, int], None], count: int, threads: int | None, *, per_item: int = 1) -> None:
     """Call work(first, last) so that the calls cover 0 … count−1 once, on up to `threads` threads.
 
-    `per_item` is how many normal values could be drawn in the time that one of the `count` items takes; work too small
-    to share stays on this thread.
+    This thread works too, so that calls within calls and calls while others run end all the same. After an error in
+    any share no other begins, those that run are waited for, and it is raised here.
+
+    `threads` is `default_threads()` if None. `per_item` is how many normal values could be drawn in the time that one
+    of the `count` items takes; work too small to share stays on this thread.
     """
+    if count * per_item <= _MOST_ALONE:
+        return work(0, count)
+    threads = default_threads() if threads is None else threads
+    if threads == 1:
+        return work(0, count)
     share = max(_SMALLEST_SHARE // per_item, -(-count // (threads * _SHARES_PER_THREAD)), 1)
     if per_item == 1:  # whole blocks, and no cache line for two threads
         share = -(-share // _ALIGNMENT) * _ALIGNMENT
-    if threads == 1 or count * per_item <= _MOST_ALONE:
-        return work(0, count)
-    starts = iter(range(0, count, share))
-
-    def take_shares() -> None:
-        for first in starts:
-            work(first, min(first + share, count))
-
-    with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(take_shares) for _ in range(min(threads - 1, -(-count // share)))]
-        take_shares()
-        for other in others:
-            other.result()
-    return None
+    parts = ((first, min(first + share, count)) for first in range(0, count, share))
+    return Shares(work, parts).lead(pool(), min(threads, -(-count // share)) - 1)

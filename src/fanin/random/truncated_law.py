@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fanin.errors import ArgumentError
-from fanin.random.laws import FarTail64, Real, Truncated32, Truncated64, numbers_inside
+from fanin.random.laws import Central32, FarTail64, Real, Truncated32, Truncated64, numbers_inside
 from fanin.random.normal_law import CONTEXT, log_upper_tail, upper_tail
 
 _SMALLEST_TAIL32 = Decimal("2.4e-14")  # what kernels.math32.upper_point32 is made for
 _NARROWEST32 = 0.25  # sigmas: below this, float32 probabilities near 1/2 would be too coarse
+_CENTRAL = 2.0  # sigmas: as far as kernels.math32.central_point32 goes
 _DEEP = 5.0  # sigmas: from here on, tails are measured in units of the nearer one
 _FAR = -690  # log_scale below which AS 241 ends
 _LEAST_LOG_SCALE = Decimal("-1e300")  # farther out every value rounds to the nearer bound anyway
@@ -32,7 +33,7 @@ class Cut(NamedTuple):
 
 def truncated_law(
     real: Real, mean: float, std: float, lower: float, upper: float
-) -> Truncated32 | Truncated64 | FarTail64:
+) -> Truncated32 | Central32 | Truncated64 | FarTail64:
     """The law of N(mean, std²) cut to mean + std·[lower, upper], for values stored in `real`."""
     low, high = (mean + std * bound if std else mean for bound in (lower, upper))
     if max(low, -high) > float(np.finfo(real).max):
@@ -42,6 +43,9 @@ def truncated_law(
         std, lower, upper = -std, -upper, -lower
     cut = _cut(lower, upper)
     threshold = np.uint32(min(int(cut.share_left * 2**32), 2**32 - 1))
+    if real is np.float32 and upper - lower >= _NARROWEST32 and max(-lower, upper) <= _CENTRAL:
+        middle, radius = 1 - 2 * cut.right - cut.mass, cut.mass / 2**31
+        return Central32._make(map(np.float32, (mean, std, *limits, middle, radius)))
     if real is np.float32 and upper - lower >= _NARROWEST32 and _smallest_tail(cut) >= _SMALLEST_TAIL32:
         narrow = map(np.float32, (mean, std, *limits, cut.left, cut.right, cut.mass))
         return Truncated32._make((*narrow, threshold))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -57,8 +58,8 @@ def fill(
         _check_memory(tensor)
         fill_pieces(pieces_of(tensor), initializer, stream, threads=threads)
         return
-    part = Region.whole(tuple(tensor.shape)) if region is None else region
     _check_memory(tensor)
+    part = _whole(tensor.shape) if region is None else region
     _check_shape(tensor, part)
     if not part.numel:
         return
@@ -115,7 +116,7 @@ def is_direct(tensor: Tensor) -> bool:
     """
     return (
         tensor.dtype in NATIVE
-        and tensor.device.type == "cpu"
+        and tensor.is_cpu
         and tensor.layout is torch.strided
         and tensor.is_contiguous()
         and not is_wrapper(tensor)
@@ -129,6 +130,11 @@ def _host(tensor: Tensor) -> Tensor:
     if is_direct(tensor):
         return tensor
     return torch.empty(tensor.shape, dtype=tensor.dtype if tensor.dtype in NATIVE else torch.float32, device="cpu")
+
+
+@lru_cache(maxsize=256)  # a model has many tensors of few shapes
+def _whole(shape: tuple[int, ...]) -> Region:
+    return Region.whole(shape)
 
 
 def _check_memory(tensor: Tensor) -> None:

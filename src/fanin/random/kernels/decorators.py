@@ -6,9 +6,12 @@ Nothing here or in what it compiles uses fast-math, libm or fused multiply-add: 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import numba
+
+from fanin.random.kernels.machine_code import MachineCode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +34,7 @@ def spliced(function: F) -> F:
 
 def kernel(function: F) -> F:
     """Compile `function` once per argument types, without the interpreter lock, and keep the machine code on disk."""
-    try:
-        return cast(F, numba.njit(cache=True, nogil=True, **OPTIONS)(function))
-    except RuntimeError:  # no folder for the cache can be written
-        return cast(F, numba.njit(nogil=True, **OPTIONS)(function))
+    compiled: Any = numba.njit(nogil=True, **OPTIONS)(function)
+    with suppress(RuntimeError):  # no folder for the cache can be written
+        compiled._cache = MachineCode(function)
+    return cast(F, compiled)

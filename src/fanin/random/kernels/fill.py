@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numba import uint64
 
-from fanin.random.kernels.decorators import kernel, spliced
+from fanin.random.kernels.decorators import Wide, kernel, spliced
 from fanin.random.kernels.philox import TILE, Counters
 from fanin.random.kernels.stored import stored
 from fanin.random.kernels.values import draw_values
 from fanin.random.runs import Runs
 
 _CARRY = 2**32
+_LOW, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 @spliced
@@ -67,8 +68,20 @@ def working_room(first: Any) -> tuple[Any, Any, Any]:
 
 
 def _compile_fill(sources: str) -> Callable[..., None]:
-    def fill(out: Any, law: Any, stream: Counters, runs: Runs, first: int, last: int) -> None:
+    def fill(
+        out: Any,
+        law: Any,
+        key: Wide,
+        lane: Wide,
+        length: int,
+        offset: int,
+        extents: Any,
+        strides: Any,
+        first: int,
+        last: int,
+    ) -> None:
         _ = sources  # part of the cache key: Numba itself notices changes of this file only
+        stream, runs = Counters(key & _LOW, key >> _32, lane), Runs(length, offset, extents, strides)
         room = working_room(law[0])
         at = first
         while at < last:
@@ -89,7 +102,8 @@ SOURCES = _digest()
 """What the machine code of these kernels is made from."""
 
 fill = _compile_fill(SOURCES)
-"""fill(out, law, stream, runs, first, last) writes positions first … last−1 of the flat array `out`.
+"""fill(out, law, key, lane, *runs, first, last) writes positions first … last−1 of the flat array `out`.
 
+Key and lane are uint64, and the fields of `Runs` come one by one: to unpack a tuple costs as much as to draw 64 values.
 The first number of a law has the dtype the law computes in.
 """

@@ -10,6 +10,7 @@ from numba.extending import overload
 
 from fanin.random.kernels.decorators import INLINED
 from fanin.random.laws import (
+    Central32,
     Constant32,
     Constant64,
     Normal32,
@@ -51,11 +52,16 @@ def truncated32(kind: Any, row: Any) -> Truncated32:
     return Truncated32(float32(row[0]), float32(row[1]), *limits, *tails, uint32(row[7]))
 
 
+def central32(kind: Any, row: Any) -> Central32:
+    limits = float32(row[2]), float32(row[3])
+    return Central32(float32(row[0]), float32(row[1]), *limits, float32(row[4]), float32(row[5]))
+
+
 def truncated64(kind: Any, row: Any) -> Truncated64:
     return Truncated64(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], uint32(row[8]))
 
 
-_LAWS: dict[type, Callable[..., Any]] = {
+LAWS: dict[type, Callable[..., Any]] = {
     Constant32: constant32,
     Constant64: constant64,
     Uniform32: uniform32,
@@ -63,15 +69,17 @@ _LAWS: dict[type, Callable[..., Any]] = {
     Normal32: normal32,
     Normal64: normal64,
     Truncated32: truncated32,
+    Central32: central32,
     Truncated64: truncated64,
 }
+"""The law of a class from a row: f(kind, row)."""
 
 
 def law_of(kind: Any, row: Any) -> Any:
     """The law of the class of `kind` whose numbers are `row`, in compiled code."""
-    return _LAWS[type(kind)](kind, row)
+    return LAWS[type(kind)](kind, row)
 
 
 @overload(law_of, jit_options=INLINED, strict=False)
 def _law_of(kind: Any, row: Any) -> Callable[..., Any]:
-    return _LAWS[kind.instance_class]
+    return LAWS[kind.instance_class]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import float32, float64, uint32, uint64
+from numba import float32, float64, int32, uint32, uint64
 
 from fanin.random.kernels.decorators import Float32, Float64, Wide, Word, inlined
-from fanin.random.kernels.math32 import upper_point32, with_sign32
+from fanin.random.kernels.math32 import central_point32, upper_point32, with_sign32
 from fanin.random.kernels.math64 import far_upper_point64, upper_point64, with_sign64
 from fanin.random.kernels.philox import Counters, block_words, draw_words
-from fanin.random.laws import FarTail64, Truncated32, Truncated64
+from fanin.random.laws import Central32, FarTail64, Truncated32, Truncated64
 
 
 @inlined
@@ -24,6 +24,13 @@ def _value32(law: Truncated32, word: Word) -> Float32:
     base = law.left if is_left else law.right
     u = (float32(uint32(word ^ flip)) + float32(0.5)) * float32(2.0**-32)
     point = with_sign32(upper_point32(base + law.mass * u), uint32(~flip))
+    return min(max(law.mean + law.std * point, law.low), law.high)
+
+
+@inlined
+def _central32(law: Central32, word: Word) -> Float32:
+    odd = int32(uint32(uint32(word ^ uint32(0x80000000)) | uint32(1)))
+    point = central_point32(law.middle + law.radius * float32(odd))
     return min(max(law.mean + law.std * point, law.low), law.high)
 
 
@@ -55,6 +62,11 @@ def truncated32(law: Truncated32, stream: Counters, block: Wide) -> tuple[Float3
     return _value32(law, a), _value32(law, b), _value32(law, c), _value32(law, d)
 
 
+def central32(law: Central32, stream: Counters, block: Wide) -> tuple[Float32, ...]:
+    a, b, c, d = block_words(stream, block, uint64(0))
+    return _central32(law, a), _central32(law, b), _central32(law, c), _central32(law, d)
+
+
 def truncated64(law: Truncated64, stream: Counters, block: Wide) -> tuple[Float64, ...]:
     a, b, c, d = block_words(stream, block, uint64(0))
     e, f, g, h = block_words(stream, block, uint64(1))
@@ -74,6 +86,15 @@ def truncated32_tile(
     for row in range(4):
         for j in range(blocks):
             values[row, j] = _value32(law, words[row, j])
+
+
+def central32_tile(
+    law: Central32, stream: Counters, block: Wide, blocks: int, words: Any, lows: Any, values: Any
+) -> None:
+    draw_words(words, stream, block, uint64(0), blocks)
+    for row in range(4):
+        for j in range(blocks):
+            values[row, j] = _central32(law, words[row, j])
 
 
 def truncated64_tile(

@@ -11,7 +11,7 @@ from torch import nn
 
 from fanin.errors import PlanError
 from fanin.torch.agreement.words import listed_ranks
-from fanin.torch.tensors import registrations
+from fanin.torch.tensors import registrations, tensor_classes
 
 _ANEW = "call init_process_group, make the mesh and shard the model anew"
 
@@ -58,7 +58,7 @@ class MeshForm:
 def meshes_of(model: nn.Module) -> tuple[Any, ...]:
     """The distinct meshes of the model's DTensors, in the order of the model."""
     module = sys.modules.get("torch.distributed.tensor")
-    if module is None:  # no DTensor can have been made
+    if module is None or not any(issubclass(kind, module.DTensor) for kind in tensor_classes(model)):
         return ()
     sharded: list[Any] = [entry.tensor for entry in registrations(model) if isinstance(entry.tensor, module.DTensor)]
     return tuple(dict.fromkeys(tensor.device_mesh for tensor in sharded))

@@ -17,5 +17,5 @@ def as_array(tensor: Tensor) -> Storage:
     >>> as_array(torch.ones(2, dtype=torch.bfloat16))
     array([16256, 16256], dtype=uint16)
     """
-    bare = tensor.detach()
+    bare = tensor.detach() if tensor.requires_grad else tensor
     return (bare.view(torch.uint16) if bare.dtype is torch.bfloat16 else bare).numpy()

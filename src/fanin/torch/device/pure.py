@@ -52,7 +52,7 @@ def fill_pure(tensor: Tensor, law: Law, stream: Stream, part: Region, *, most: i
     >>> weight, law = torch.empty(2, 3), law_for(Normal(std=0.02), torch.float32)
     >>> fill_pure(weight, law, Stream.named(0, "w"), Region.whole((2, 3)))
     >>> [round(value, 6) for value in weight.flatten()[:4].tolist()]
-    [-0.018928, -0.029701, 0.005226, 0.030119]
+    [-0.037304, 0.017587, 0.012467, 0.008937]
     """
     with torch.no_grad():
         for index, piece in blocks(part, most):
@@ -64,7 +64,7 @@ def fill_pure(tensor: Tensor, law: Law, stream: Stream, part: Region, *, most: i
 def draw(law: Law, stream: Stream, part: Region, device: torch.device | str = "cpu") -> Tensor:
     """The values of `part` under `law`, in the dtype the law computes in (words as int64)."""
     from fanin.random.kernels.philox import Counters
-    from fanin.random.kernels.values import _VALUES  # pyright: ignore[reportPrivateUsage]
+    from fanin.random.kernels.values import VALUES
     from fanin.torch.device.retarget import for_tensors, number
 
     runs = runs_of(part)
@@ -74,7 +74,7 @@ def draw(law: Law, stream: Stream, part: Region, device: torch.device | str = "c
     block = (starts >> 2)[:, None] + torch.arange(count, device=device)
     key: Any = (stream.key % 2**32, stream.key >> 32, stream.lane)
     numbers: Any = map(number, law)
-    four = for_tensors(_VALUES[type(law)])(type(law)(*numbers), Counters(*key), block)
+    four = for_tensors(VALUES[type(law)])(type(law)(*numbers), Counters(*key), block)
     rows = torch.stack(four, -1).flatten(1)
     if skip is None:
         rows = rows.gather(1, (starts & 3)[:, None] + torch.arange(runs.length, device=device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -37,7 +38,13 @@ def normal_law(tensor: Tensor, mean: Any, std: Any) -> Normal | None:
     centre, scale = number(mean), number(std)
     if not (math.isfinite(centre) and 0 <= scale < math.inf):
         return None
-    return Normal(centre, scale / math.sqrt(2) if tensor.dtype.is_complex else scale)
+    scale = scale / math.sqrt(2) if tensor.dtype.is_complex else scale
+    return _normal(centre, scale, math.copysign(1.0, centre), math.copysign(1.0, scale))
+
+
+@lru_cache(maxsize=256)
+def _normal(mean: float, std: float, *signs: float) -> Normal:  # as cache keys, −0 and 0 are one
+    return Normal(mean, std)
 
 
 def truncated_law(tensor: Tensor, mean: Any, std: Any, a: Any, b: Any) -> Initializer | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from functools import cache
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ _STORED = {
     torch.float16: np.dtype("float16"),
     torch.bfloat16: np.dtype("uint16"),
 }
+
+_NAME, _LAW, _DTYPE = map(attrgetter, ("step.name", "step.action.initializer", "dtype"))
 
 Run = tuple[int, int, int]
 """Address, elements, and the flat index of the first one within the logical tensor."""
@@ -76,12 +79,20 @@ def cut_rows(counts: NDArray[np.int64], most: int) -> tuple[NDArray[np.intp], ND
     return which, first, np.minimum(counts[which] - first, most)
 
 
-class _Group(NamedTuple):
-    """What is to become a batch, a row at a time."""
+class _Drawn(NamedTuple):
+    """Draws as columns, one entry for each."""
 
-    owners: list[int]
-    laws: list[Initializer]
-    runs: list[Run]
+    owners: Sequence[int]
+    names: Sequence[str]
+    laws: Sequence[Initializer]
+    targets: Sequence[torch.Tensor]
+
+    def at(self, rows: Sequence[int]) -> _Drawn:
+        """Some of them, in this order."""
+        if list(rows) == list(range(len(self.owners))):
+            return self
+        owners, names = [self.owners[row] for row in rows], [self.names[row] for row in rows]
+        return _Drawn(owners, names, [self.laws[row] for row in rows], [self.targets[row] for row in rows])
 
 
 def batched(tasks: Sequence[Task], memory: Memory, seed: int) -> list[Batch]:
@@ -90,28 +101,34 @@ def batched(tasks: Sequence[Task], memory: Memory, seed: int) -> list[Batch]:
     Raises:
         ArgumentError: a law's numbers do not fit the dtype.
     """
-    groups: dict[tuple[type[Initializer], torch.dtype], _Group] = {}
-    for number, task in enumerate(tasks):
-        step, action = task.step, task.step.action
-        if type(action) is not Draw or not task.held or not _has_rows(type(action.initializer)):
-            continue
-        law, target = action.initializer, memory[step.name]
-        key = type(law), target.dtype
-        group = groups[key] if key in groups else groups.setdefault(key, _Group([], [], []))
-        if task.usual and target.is_cpu:
-            group.owners.append(number)
-            group.laws.append(law)
-            group.runs.append((target.data_ptr(), target.numel(), 0))
-        else:
-            runs = _runs(target)
-            group.owners.extend([number] * len(runs))
-            group.laws.extend([law] * len(runs))
-            group.runs.extend(runs)
-    return [
-        Batch(_STORED[dtype], laws, _rows(group, tasks, seed), np.array(group.owners, np.intp))
-        for (kind, dtype), group in groups.items()
-        if group.owners and (laws := kind.laws(group.laws, _STORED[dtype])) is not None
-    ]
+    owners = [number for number, task in enumerate(tasks) if type(task.step.action) is Draw and task.held]
+    names, laws = ([get(tasks[owner]) for owner in owners] for get in (_NAME, _LAW))
+    drawn = _Drawn(owners, names, laws, [memory[name] for name in names])
+    kinds = list(zip(map(type, laws), map(_DTYPE, drawn.targets), strict=True))
+    batches: list[Batch] = []
+    for each in dict.fromkeys(kinds):
+        if _has_rows(each[0]):
+            group = drawn.at([row for row, kind in enumerate(kinds) if kind == each])
+            batches += _batch(*each, group, {owner for owner in group.owners if tasks[owner].usual}, seed)
+    return batches
+
+
+def _batch(kind: type[Initializer], dtype: torch.dtype, group: _Drawn, usual: Set[int], seed: int) -> Iterator[Batch]:
+    """One batch of those draws of one class and dtype that are runs in the CPU's memory."""
+    simple = [owner in usual and target.is_cpu for owner, target in zip(group.owners, group.targets, strict=True)]
+    runs = [(row, run) for row, one in enumerate(simple) if not one for run in _runs(group.targets[row])]
+    whole = [row for row, one in enumerate(simple) if one]
+    rows = group.at([*whole, *(row for row, _ in runs)])
+    targets = rows.targets[: len(whole)]
+    addresses = [*map(torch.Tensor.data_ptr, targets), *(run[0] for _, run in runs)]
+    counts = [*map(torch.Tensor.numel, targets), *(run[1] for _, run in runs)]
+    offsets = np.zeros(len(addresses), np.int64)
+    offsets[len(whole) :] = [run[2] for _, run in runs]
+    laws = kind.laws(rows.laws, _STORED[dtype]) if addresses else None
+    if laws is not None:
+        keys, lanes = keys_of(seed, rows.names), np.zeros(len(addresses), np.uint32)
+        places = Rows(np.array(addresses, np.uint64), np.array(counts, np.int64), offsets, keys, lanes)
+        yield Batch(_STORED[dtype], laws, places, np.array(rows.owners, np.intp))
 
 
 @cache
@@ -133,10 +150,3 @@ def _runs(target: torch.Tensor) -> list[Run]:
                 return []
             runs.append((piece.memory.data_ptr(), piece.region.numel, run.offset))
     return runs
-
-
-def _rows(group: _Group, tasks: Sequence[Task], seed: int) -> Rows:
-    keys = keys_of(seed, [tasks[owner].step.name for owner in group.owners])
-    addresses, counts, offsets = zip(*group.runs, strict=True)
-    ends = np.array(counts, np.int64), np.array(offsets, np.int64)
-    return Rows(np.array(addresses, np.uint64), *ends, keys, np.zeros(len(keys), np.uint32))

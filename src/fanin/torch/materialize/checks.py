@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from fanin.torch.materialize.laws import check_draw, check_law
 from fanin.torch.materialize.matching import matched
 from fanin.torch.materialize.places import check_places
 from fanin.torch.materialize.tasks import Task as Task
-from fanin.torch.materialize.tasks import in_order, listed
+from fanin.torch.materialize.tasks import in_order, listed, usual_tasks
 from fanin.torch.pieces import shape_of
 from fanin.torch.protection import protections_among
 from fanin.torch.replay import DTYPES, Sources, limit_for, names_read, run
@@ -27,6 +28,7 @@ from fanin.torch.tensors import Registration, StoredTensor, registrations, store
 from fanin.weights import read_weights
 
 _LISTED = 5
+_ACTION = attrgetter("action")
 _MODERATE = 6e4  # every float dtype that is written directly holds numbers up to here
 
 
@@ -55,6 +57,8 @@ def checked(
         raise PlanError(unknown_text(unknown))
     if not override_keep:
         _check_protected(entries, steps)
+    if all(usual) and all(map(_is_simple, map(_ACTION, steps))):
+        return usual_tasks(steps, stored)
     by_name = {step.name: step for step in plan.steps}
     tasks = [
         Task(step, item, (), None, True) if fits and _is_simple(step.action) else task_of(step, item, by_name)

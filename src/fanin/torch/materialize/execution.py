@@ -69,18 +69,30 @@ def materialize(
     >>> bool((a.weight == b.weight).all())
     True
     """
+
+    def check() -> tuple[Task, ...]:
+        return checked(model, plan, seed, device, allow_unknown, override_keep=override_keep, partial=partial)
+
     with torch.inference_mode(False), torch.no_grad(), collections_paused():
         refuse_flat(model)
         fully_sharded.reshard(model)
-        team = Team.of(model)
-
-        def check() -> tuple[Task, ...]:
-            return checked(model, plan, seed, device, allow_unknown, override_keep=override_keep, partial=partial)
-
-        tasks = team.agreed(check, model, plan, seed)
-        memory = team.finished(lambda: written(tasks, device, seed, progress))
-        install(model, [task for task in tasks if task.held], memory)
+        _run(model, plan, seed, device, check, progress)
     return model
+
+
+def _run(
+    model: nn.Module,
+    plan: Plan,
+    seed: int,
+    device: str | torch.device | None,
+    check: Callable[[], tuple[Task, ...]],
+    progress: Progress | None,
+) -> None:
+    """Check on all ranks, write, install; with its return go all records, before garbage is collected again."""
+    team = Team.of(model)
+    tasks = team.agreed(check, model, plan, seed)
+    memory = team.finished(lambda: written(tasks, device, seed, progress))
+    install(model, [task for task in tasks if task.held], memory)
 
 
 def written(tasks: Sequence[Task], device: str | torch.device | None, seed: int, progress: Progress | None) -> Memory:

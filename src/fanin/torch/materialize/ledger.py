@@ -23,7 +23,9 @@ class Ledger:
         self._tasks = tasks
         self._begun = np.zeros(len(tasks), np.bool_)
         self.written = np.zeros(len(tasks), np.int64)
-        self.due = np.array([_due(task, memory) for task in tasks], np.int64)
+        self.due = np.array(
+            [task.stored.tensor.numel() if task.usual else _due(task, memory) for task in tasks], np.int64
+        )
 
     def begin(self, tasks: NDArray[Any] | int) -> None:
         """Values of these tasks are about to be written."""
@@ -69,8 +71,6 @@ class Ledger:
 
 
 def _due(task: Task, memory: Memory) -> int:
-    if task.usual:
-        return task.stored.tensor.numel()
     if not (task.held and task.writes):
         return 0
     target = memory[task.step.name]

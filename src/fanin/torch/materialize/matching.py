@@ -21,8 +21,9 @@ def matched(stored: Sequence[StoredTensor], plan: Plan, *, partial: bool = False
     Raises:
         PlanError: names or ties of plan and model differ.
     """
-    if [(item.name, item.aliases) for item in stored] != [(step.name, step.aliases) for step in plan.steps]:
-        _check_names(stored, plan, partial)
+    if [(item.name, item.aliases) for item in stored] == [(step.name, step.aliases) for step in plan.steps]:
+        return list(plan.steps)
+    _check_names(stored, plan, partial)
     return [plan[item.name] for item in stored]
 
 

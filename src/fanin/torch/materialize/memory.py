@@ -24,12 +24,16 @@ Memory = Mapping[str, torch.Tensor]
 def allocated(tasks: Sequence[Task], device: str | torch.device | None) -> Memory:
     """New memory for each tensor on the meta device, and the memory of each real one."""
     place = torch.device(_default_device(tasks) if device is None else device)
-    return {task.step.name: _memory(task, place) for task in tasks}
+    return {
+        task.step.name: tensor if task.usual and not tensor.is_meta else _memory(task, place)
+        for task in tasks
+        for tensor in (task.stored.tensor,)
+    }
 
 
 def _default_device(tasks: Sequence[Task]) -> str:
     """Where the processes of a sharded model compute; the CPU for all other models."""
-    tensors = (task.stored.tensor for task in tasks)
+    tensors = (task.stored.tensor for task in tasks if not task.usual)
     return next((tensor.device_mesh.device_type for tensor in tensors if dtensor.is_dtensor(tensor)), "cpu")
 
 

@@ -19,24 +19,36 @@ from fanin.torch.tensors import StoredTensor, storage_id
 _DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in NATIVE}
 _ITS_OWN_CLASSES = frozenset({torch.nn.Parameter, torch.Tensor})
 _IS_ON_CPU, _BYTES = attrgetter("is_cpu"), attrgetter("nbytes")
+_DEVICE, _SHAPE, _DTYPE, _LAYOUT = map(attrgetter, ("device", "shape", "dtype", "layout"))
+_PLACES = frozenset({"cpu", "meta"})
 
 Span = tuple[int, int, str]
 """First byte, one past the last, and whose they are."""
 
 
-def is_usual(tensor: torch.Tensor, step: Step) -> bool:
-    """Whether it is a plain row-major float tensor of the step's shape and dtype, on the CPU or without memory.
+def are_usual(tensors: Sequence[torch.Tensor], steps: Sequence[Step]) -> list[bool]:
+    """Whether each is a plain row-major float tensor of its step's shape and dtype, on the CPU or without memory.
 
-    Nothing more has to be known to write it; of all others, everything is checked one by one.
+    Nothing more has to be known to write it; of all others, everything is checked one by one. Nearly all tensors are
+    usual, so halves are looked at together until they are.
     """
+    if _all_usual(tensors, steps):
+        return [True] * len(tensors)
+    if len(tensors) == 1:
+        return [False]
+    half = len(tensors) // 2
+    return are_usual(tensors[:half], steps[:half]) + are_usual(tensors[half:], steps[half:])
+
+
+def _all_usual(tensors: Sequence[torch.Tensor], steps: Sequence[Step]) -> bool:
     return (
-        type(tensor) in _ITS_OWN_CLASSES
-        and (tensor.is_cpu or tensor.is_meta)
-        and tensor.dtype is _DTYPES.get(step.dtype)
-        and tensor.shape == step.shape
-        and tensor.is_contiguous()
-        and tensor.layout is torch.strided
-        and not tensor.is_neg()
+        _ITS_OWN_CLASSES.issuperset(map(type, tensors))
+        and _PLACES.issuperset(device.type for device in set(map(_DEVICE, tensors)))
+        and list(map(_DTYPE, tensors)) == list(map(_DTYPES.get, map(_DTYPE, steps)))
+        and list(map(_SHAPE, tensors)) == list(map(_SHAPE, steps))
+        and all(map(torch.Tensor.is_contiguous, tensors))
+        and {torch.strided}.issuperset(map(_LAYOUT, tensors))
+        and not any(map(torch.Tensor.is_neg, tensors))
     )
 
 
@@ -52,10 +64,11 @@ def check_places(
         PlanError: which tensor, and why not.
     """
     target = None if device is None else _usable(device)
-    usual = [is_usual(item.tensor, step) for item, step in zip(stored, steps, strict=True)]
-    every = target is None or target.type == "cpu"
-    for item in [item for item, fits in zip(stored, usual, strict=True) if not (fits and every)]:
-        _check_place(item, target)
+    usual = are_usual([item.tensor for item in stored], steps)
+    if not all(usual) or (target is not None and target.type != "cpu"):
+        every = target is None or target.type == "cpu"
+        for item in [item for item, fits in zip(stored, usual, strict=True) if not (fits and every)]:
+            _check_place(item, target)
     _check_overlaps(stored, usual)
     return usual
 

@@ -25,11 +25,12 @@ class Programs:
     memory: Memory
     seed: int
     _named: Mapping[str, Task] = field(init=False)
+    _replays: Sequence[Task] = field(init=False)
     _results: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
 
     def __post_init__(self) -> None:
-        some = any(isinstance(task.step.action, Replay) for task in self.tasks)
-        self._named = {task.step.name: task for task in self.tasks} if some else {}
+        self._replays = [task for task in self.tasks if isinstance(task.step.action, Replay)]
+        self._named = {task.step.name: task for task in self.tasks} if self._replays else {}
 
     def compute(self) -> None:
         """Run every program, but for those that copy a tensor of this process, which cannot fail.
@@ -37,7 +38,7 @@ class Programs:
         Raises:
             PlanError: a program fails on its values.
         """
-        for task in self.tasks:
+        for task in self._replays:
             if isinstance(task.step.action, Replay) and not self.is_copy(task):
                 name, program = task.step.name, task.step.action.program
                 sources = Sources(self._foretold, lambda draws, name=name: self._drawn(name, draws))

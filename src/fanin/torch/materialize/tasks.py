@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 import torch
@@ -36,6 +38,12 @@ class Task(NamedTuple):
     def writes(self) -> bool:
         """Whether the step writes values."""
         return not isinstance(self.step.action, (Keep, Unknown))
+
+
+def usual_tasks(steps: Sequence[Step], stored: Sequence[StoredTensor]) -> tuple[Task, ...]:
+    """Tasks that are all usual."""
+    new = partial(tuple.__new__, Task)  # half the time of calls of the class, and there may be very many
+    return tuple(map(new, zip(steps, stored, repeat(()), repeat(None), repeat(True), repeat(True), strict=False)))
 
 
 def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:

@@ -47,17 +47,18 @@ class Forms(NamedTuple):
 
 
 class Unchanged:
-    """The forms of tensors when their memory was taken, to be compared with what they are later."""
+    """The forms of tensors when their memory was taken, to be compared with what they are later.
 
-    __slots__ = ("_forms", "_tasks")
+    It keeps that memory alive, as kernels write to its addresses.
+    """
+
+    __slots__ = ("_alive", "_forms", "_tasks")
 
     def __init__(self, tasks: Sequence[Task], memory: Memory) -> None:
         self._tasks = tasks
-        taken = [
-            task.stored.tensor if task.stored.tensor.is_meta or not task.held else memory[task.step.name]
-            for task in tasks
-        ]
-        self._forms = Forms.of(_lying(tasks, taken))
+        taken = [task.stored.tensor if task.usual else _lying(_taken(task, memory)) for task in tasks]
+        self._forms = Forms.of(taken)
+        self._alive = list(map(torch.Tensor.untyped_storage, taken))
 
     def check(self, numbers: Sequence[int] | None = None) -> None:
         """Raise if the tensor of one of these tasks, by default of any, has moved or changed its form.
@@ -69,7 +70,7 @@ class Unchanged:
             tasks, forms = self._tasks, self._forms
         else:
             tasks, forms = [self._tasks[number] for number in numbers], self._forms.at(numbers)
-        now = Forms.of(_lying(tasks, [task.stored.tensor for task in tasks]))
+        now = Forms.of([task.stored.tensor if task.usual else _lying(task.stored.tensor) for task in tasks])
         if now != forms:
             at = next(at for at in range(len(tasks)) if now.row(at) != forms.row(at))
             raise FaninError(
@@ -78,9 +79,11 @@ class Unchanged:
             )
 
 
-def _lying(tasks: Sequence[Task], tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The tensors of these tasks in which the values lie that this process has."""
-    return [
-        tensor if task.usual or not dtensor.is_dtensor(tensor) else dtensor.local_of(tensor)
-        for task, tensor in zip(tasks, tensors, strict=True)
-    ]
+def _taken(task: Task, memory: Memory) -> torch.Tensor:
+    tensor = task.stored.tensor
+    return tensor if tensor.is_meta or not task.held else memory[task.step.name]
+
+
+def _lying(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in which the values lie that this process has."""
+    return dtensor.local_of(tensor) if dtensor.is_dtensor(tensor) else tensor

@@ -134,7 +134,7 @@ class Writes:
 
     def _write(self, number: int, threads: int | None) -> None:
         task = self.tasks[number]
-        target = self.memory[task.step.name]
+        target = self.memory[task.step.name].data if task.usual else self.memory[task.step.name]
         self._unchanged.check([number])
         self.ledger.begin(number)
         # Modes are a thread's own, and an inference tensor takes writes in inference mode only.
