@@ -67,7 +67,7 @@ class Contest:
         return self.wanted is None or self.of_zeros >= self.wanted
 
 
-def contests(rounds: int = 5, threads: int | None = None) -> list[Contest]:
+def contests(rounds: int = 8, threads: int | None = None) -> list[Contest]:
     """All of them, measured now."""
     count = threads or default_threads()
     before = torch.get_num_threads()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, sleep
+
+_SETTLE = 0.01  # seconds for which idle threads of a library may still spin on a core
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def best_seconds(actions: list[Callable[[], object]], rounds: int) -> list[float
     best = [float("inf")] * len(actions)
     for turn in range(rounds + 1):
         for place, action in enumerate(actions):
+            sleep(_SETTLE)
             start = perf_counter()
             result = action()
             if turn:
