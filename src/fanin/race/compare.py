@@ -61,8 +61,8 @@ def compare(
     >>> from torch import eye
     >>> inputs, labels = eye(4), eye(4).argmax(1)  # four samples, each of a class of its own
     >>> result = compare(lambda: nn.Linear(4, 4), ((inputs, labels), (inputs, labels)), ["he", "lecun"], seeds=3)
-    >>> [(row.recipe, row.accuracy, row.failures) for row in result.standings]
-    [('he', 1.0, 0), ('lecun', 1.0, 0)]
+    >>> {row.recipe: row.accuracy for row in result.standings}
+    {'he': 1.0, 'lecun': 1.0}
     """
     chosen = _labels(recipes)
     numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
