@@ -39,6 +39,8 @@ def normal_law(tensor: Tensor, mean: Any, std: Any) -> Normal | None:
     if not (math.isfinite(centre) and 0 <= scale < math.inf):
         return None
     scale = scale / math.sqrt(2) if tensor.dtype.is_complex else scale
+    if torch.compiler.is_compiling():  # Dynamo warns of caches
+        return Normal(centre, scale)
     return _normal(centre, scale, math.copysign(1.0, centre), math.copysign(1.0, scale))
 
 
