@@ -84,16 +84,7 @@ class Team:
             PlanError: it failed on another rank.
             Exception: what `work` raised on this rank.
         """
-        if not self.groups:
-            return work()
-        try:
-            result = work()
-        except Exception as error:
-            self._tell_failure(error, _NOTHING_WRITTEN)
-            raise
-        if failed := _failures(self._exchanged({})):
-            raise PlanError(f"{failed}; {_NOTHING_WRITTEN}")
-        return result
+        return self._together(work, _NOTHING_WRITTEN, lambda failed: PlanError(f"{failed}; {_NOTHING_WRITTEN}"))
 
     def finished(self, work: Callable[[], T]) -> T:
         """The result of `work`, if it succeeds on every rank.
@@ -102,19 +93,25 @@ class Team:
             FaninError: it failed on another rank.
             Exception: what `work` raised on this rank.
         """
+
+        def stopped(failed: str) -> FaninError:
+            return FaninError(
+                f"{failed}, while values were being written: the model is not whole on any rank. Mend the cause there "
+                "and materialize again on all ranks"
+            )
+
+        return self._together(work, "the other ranks raise too", stopped)
+
+    def _together(self, work: Callable[[], T], consequence: str, stopped: Callable[[str], FaninError]) -> T:
         if not self.groups:
             return work()
         try:
             result = work()
         except Exception as error:
-            self._tell_failure(error, "the other ranks raise too")
+            self._tell_failure(error, consequence)
             raise
-        failed = _failures(self._exchanged({}))
-        if failed:
-            raise FaninError(
-                f"{failed}, while values were being written: the model is not whole on any rank. Mend the cause there "
-                "and materialize again on all ranks"
-            )
+        if failed := _failures(self._exchanged({})):
+            raise stopped(failed)
         return result
 
     def _exchanged(self, message: Message) -> dict[int, Message]:
