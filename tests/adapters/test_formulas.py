@@ -43,13 +43,13 @@ def test_default_is_kaiming_uniform_over_the_inputs_and_zero() -> None:
 
 
 def test_gaussian_has_the_std_of_one_over_the_rank() -> None:
-    factors = adapters.gaussian(torch.zeros(64, 9600), RANK, stream=STREAM)
+    factors = adapters.gaussian(torch.zeros(4, 64_000), RANK, stream=STREAM)
     assert abs(float(factors.a.std()) * RANK - 1) < 5 / sqrt(2 * factors.a.numel())
     assert not factors.b.any()
 
 
 def test_embedding_draws_b_and_not_a() -> None:
-    factors = adapters.embedding(torch.zeros(640, 96), RANK, stream=STREAM)
+    factors = adapters.embedding(torch.zeros(64_000, 4), RANK, stream=STREAM)
     assert abs(float(factors.b.std()) - 1) < 5 / sqrt(2 * factors.b.numel())
     assert not factors.a.any()
 
@@ -104,8 +104,12 @@ def test_olora_is_the_leading_columns(shape: tuple[int, int]) -> None:
 def test_orthogonal_factors_meet_in_zero(exact: bool) -> None:
     factors = adapters.orthogonal(torch.zeros(64, 96), RANK, stream=STREAM, exact=exact)
     assert float(factors.product(SCALE).norm()) <= (0.0 if exact else 4e-6)
+
+
+def test_orthogonal_factors_have_their_size() -> None:
+    factors = adapters.orthogonal(torch.zeros(1).expand(64_000, 96_000), RANK, stream=STREAM)
     # a = std·(X·Q[0::2])ᵀ with Q's rows orthonormal: ‖a‖² = std²·‖X‖², and X has inputs·rank/2 values.
-    for factor, size in ((factors.a, 96), (factors.b, 64)):
+    for factor, size in ((factors.a, 96_000), (factors.b, 64_000)):
         count = size * RANK / 2
         assert abs(float(factor.square().sum()) / (0.01 * count) - 1) < 5 * sqrt(2 / count)
 

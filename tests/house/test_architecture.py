@@ -19,10 +19,13 @@ RANKS = [
     {"cli"},
     {"demo"},
     {"report"},
-    {"checking", "race"},
-    {"counting", "checkpoints", "loading", "vocabulary", "heads", "adapters", "growth", "conversion", "resuming"},
+    {"integrations"},
+    {"auditing", "checking", "coordinates", "data_driven", "race"},
+    {"counting", "checkpoints", "loading", "vocabulary", "heads", "adapters", "growth", "conversion", "resuming"}
+    | {"parametrizations"},
     {"torch"},
     {"plans"},
+    {"pages"},
     {"recipes"},
     {"graph"},
     {"names"},
@@ -47,6 +50,11 @@ MAY_IMPORT_TORCH = {"torch", "models", "data", "counting", "race", "checking", "
     "growth",
     "conversion",
     "resuming",
+    "parametrizations",
+    "auditing",
+    "coordinates",
+    "data_driven",
+    "integrations",
 }
 LONGEST_FILE = 350
 MEDIAN_FILE = 150

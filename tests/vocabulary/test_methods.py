@@ -33,7 +33,7 @@ def table(rows: int, width: int, shift: float = 0.5) -> nn.Module:
 
 @pytest.mark.parametrize(("rows", "width"), [(40, 64), (500, 24)])
 def test_mean_cov_draws_from_the_scaled_covariance_even_with_fewer_rows_than_columns(rows: int, width: int) -> None:
-    model, count = table(rows, width), 4000
+    model, count = table(rows, width), 20_000
     old = model[0].weight.detach().double().clone()
     done = extend_vocabulary(model, count, method="mean-cov", scale=0.25, seed=7)
     new = model[0].weight.detach().double()[rows:]
@@ -48,6 +48,7 @@ def test_mean_cov_draws_from_the_scaled_covariance_even_with_fewer_rows_than_col
     covariance = along.T @ along / count
     spread = torch.full_like(covariance, 1 / sqrt(count)).fill_diagonal_(sqrt(2 / count))
     assert float(((covariance - torch.eye(len(covariance))) / spread).abs().max()) < 5.5
+    assert abs(float(covariance.diagonal().mean()) - 1) < 5 * sqrt(2 / along.numel())
     assert float(seen[:, ~live].abs().max() if (~live).any() else 0.0) < 1e-4
 
 
