@@ -97,6 +97,12 @@ def _device(plots: bool, arguments: argparse.Namespace) -> Section:
     return device.table(), True
 
 
+def _predictions(plots: bool, arguments: argparse.Namespace) -> Section:
+    import predictions
+
+    return predictions.section(arguments.seeds)
+
+
 def _picture(name: str, found: object) -> str:
     import plots
 
@@ -112,8 +118,11 @@ PARTS = {
     "ranks": Part("Ranks: one FSDP2 model by 1 … 8 processes of one thread", _ranks),
     "disk": Part("Straight to the disk", _disk),
     "load": Part("Reading weights files", _rows("load")),
+    "check": Part("`fanin.check` on GPT-2 small, against one plain forward and backward pass", _rows("check")),
+    "data-driven": Part("`fanin.lsuv` against one evaluation pass, `lsuv` and AnyInit", _rows("data_driven")),
     "dequantise": Part("Quantised tensors to float32, against the package `gguf`, and conversions", _dequantise),
     "device": Part("Accelerators", _device),
+    "predictions": Part("Second moments that `check` predicts, beside those of fresh models", _predictions, True),
     "auto": Part("`auto` and `critical`: 50 layers without normalisation, worst layer against the first", _auto, True),
 }
 
@@ -133,7 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     usual = [name for name, part in PARTS.items() if not part.on_request]
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"which; by default {', '.join(usual)}")
-    parser.add_argument("--seeds", type=int, help="networks per figure of auto, 9 by default; fewer are a rough look")
+    parser.add_argument("--seeds", type=int, help="networks per figure of auto and predictions, 9 by default")
     parser.add_argument("--size", choices=["2B", "8B"], default="2B", help="the model of disk: 4 or 16 GB")
     parser.add_argument("--write", action="store_true", help="put tables and plots into docs/benchmarks.md")
     arguments = parser.parse_args()

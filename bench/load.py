@@ -20,6 +20,7 @@ import fanin
 
 LAYERS, SIDE = 96, 1024  # 403 MB of float32
 MANY = 2000
+WIDE = 4096  # 8 tensors of 67 MB, as those of a language model
 ROUNDS = 9
 _WITHIN = 1 / 1.2  # of the speed of the other side
 
@@ -35,6 +36,7 @@ def rows() -> list[Row]:
             *_speeds(folder, "many", many),
             *_loads(folder / "large.safetensors", large),
             *_loads(folder / "many.safetensors", many),
+            *_wide(folder / "wide.safetensors"),
             *_peaks(folder, large),
         ]
 
@@ -80,6 +82,12 @@ def _touched(tensors: Iterable[torch.Tensor]) -> float:
 def _numpy(path: Path) -> list[torch.Tensor]:
     with np.load(path) as file:
         return [torch.from_numpy(file[name]) for name in file]
+
+
+def _wide(path: Path) -> list[Row]:
+    tensors = {f"layers.{number}.weight": torch.randn(WIDE, WIDE) for number in range(8)}
+    safetensors.torch.save_file(tensors, path)
+    return _loads(path, tensors)
 
 
 class _Net(nn.Module):

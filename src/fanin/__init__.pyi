@@ -1,10 +1,25 @@
-from . import adapters, gains, growth, initializers, models, names, recipes, resuming, schemes
+from . import (
+    adapters,
+    data_driven,
+    gains,
+    growth,
+    initializers,
+    models,
+    names,
+    parametrizations,
+    recipes,
+    resuming,
+    schemes,
+)
 from .adapters import AdapterRecord, initialize_adapters
+from .auditing import audit
 from .axes import Axes
-from .checking import Finding, Report, check
+from .checking import Finding, Report, assert_healthy, check
 from .checkpoints import Written, write
 from .conversion import Converted, convert
+from .coordinates import CoordinateCheck, coord_check
 from .counting import Count, count
+from .data_driven import lsuv
 from .errors import (
     ArgumentError,
     CaptureError,
@@ -14,11 +29,14 @@ from .errors import (
     MissingExtraError,
     PlanError,
     TraceError,
+    UnhealthyError,
     UnknownNameError,
     WeightsError,
 )
 from .heads import HeadChange, Reinitialized, new_head, reinitialize_last
 from .loading import Ledger, load
+from .mean_field import ActivationView, activation
+from .parametrizations import Parametrized, parametrize
 from .plans import Plan
 from .plans.steps import Step
 from .race import RaceResult, compare
@@ -32,12 +50,14 @@ from .vocabulary import Extension, extend_vocabulary
 __version__: str
 
 __all__ = [
+    "ActivationView",
     "AdapterRecord",
     "ArgumentError",
     "Axes",
     "CaptureError",
     "Captured",
     "Converted",
+    "CoordinateCheck",
     "Count",
     "DataError",
     "Extension",
@@ -47,6 +67,7 @@ __all__ = [
     "HeadChange",
     "Ledger",
     "MissingExtraError",
+    "Parametrized",
     "Plan",
     "PlanError",
     "RaceResult",
@@ -54,16 +75,22 @@ __all__ = [
     "Report",
     "Step",
     "TraceError",
+    "UnhealthyError",
     "UnknownNameError",
     "WeightsError",
     "Written",
     "__version__",
+    "activation",
     "adapters",
+    "assert_healthy",
+    "audit",
     "capture",
     "check",
     "compare",
     "convert",
+    "coord_check",
     "count",
+    "data_driven",
     "extend_vocabulary",
     "gains",
     "growth",
@@ -72,12 +99,15 @@ __all__ = [
     "initializers",
     "keep",
     "load",
+    "lsuv",
     "materialize",
     "models",
     "module_init",
     "names",
     "new_head",
     "open_weights",
+    "parametrizations",
+    "parametrize",
     "plan",
     "recipes",
     "reinitialize_last",

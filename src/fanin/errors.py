@@ -8,6 +8,7 @@
     ├── PlanError            a plan and a model (or two plans) do not belong together
     ├── HalfWrittenError     materialize ended early; has .written, .unfinished and .untouched
     ├── DataError            inputs that cannot be used: NaN in the batch, a wrong shape
+    ├── UnhealthyError       a model that was asserted to be healthy is not; has .findings        (also AssertionError)
     ├── WeightsError         a weights file that cannot be read or written; has .path and .offset
     └── MissingExtraError    an optional package is not installed; says which to install     (also ImportError)
 
@@ -78,6 +79,18 @@ class HalfWrittenError(FaninError):
 
 class DataError(FaninError):
     """Inputs that cannot be used."""
+
+
+class UnhealthyError(FaninError, AssertionError):
+    """A model that was asserted to be healthy is not.
+
+    Attributes:
+        findings: those that are not allowed, errors first; the message has their text.
+    """
+
+    def __init__(self, message: str, findings: Iterable[object] = ()) -> None:
+        super().__init__(message)
+        self.findings = tuple(findings)
 
 
 class WeightsError(FaninError):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fanin.checking import check
-from fanin.errors import DataError, PlanError
+from fanin.errors import ArgumentError, DataError, PlanError
 from fanin.initializers import Normal
 from fanin.torch.planning import initialize, plan
 
@@ -55,11 +55,17 @@ def test_unusable_batches(inputs: Any, message: str) -> None:
     assert refused(model(), inputs) == message
 
 
-def test_frozen_model() -> None:
-    assert refused(model().requires_grad_(False), torch.zeros(2, 4)) == (
-        "all 4 parameters are frozen (requires_grad is False), so there is no backward pass to measure: "
-        "call model.requires_grad_(True)"
+def test_a_frozen_model_is_checked_forward_only() -> None:
+    made = model().requires_grad_(False)
+    report = check(made, torch.randn(2, 4))
+    assert report.notes == (
+        "all 4 parameters are frozen (requires_grad is False): there was no backward pass, so nothing is said of "
+        "gradients; model.requires_grad_(True) brings it back",
     )
+    assert (report.verdict, report.loss, report.findings) == ("healthy", None, ())
+    assert [layer.measured.gradient for layer in report.layers] == [None] * 3
+    assert not any(parameter.requires_grad for parameter in made.parameters())
+    assert check(made, torch.randn(2, 4), torch.tensor([0, 2])).loss == pytest.approx(1.1, abs=0.5)
 
 
 def test_meta_model() -> None:
@@ -148,3 +154,59 @@ def test_a_parameter_without_values_strays_from_no_plan() -> None:
     assert check(made, x, plan=drawn).findings == ()
     laws = drawn.override({"none": Normal()})
     assert check(made, x, plan=laws).findings == ()
+
+
+def test_a_batch_of_one_says_what_it_cannot_tell() -> None:
+    report = check(model(), torch.randn(1, 4))
+    assert report.notes == (
+        "the batch is one sample: what differs between samples, and how alike they become, cannot be measured",
+    )
+    layer = report.to_dict()["layers"][0]
+    assert (layer["varying"], layer["correlation"], layer["effective_rank"]) == (None, None, None)
+
+
+def test_a_loss_that_raises() -> None:
+    def fails(_: Any) -> torch.Tensor:
+        raise ValueError("no loss today")
+
+    assert refused(model(), torch.zeros(2, 4), fails) == (
+        "the forward pass came through, but loss(output) failed: ValueError: no loss today (output: float32 [2, 3])"
+    )
+
+
+class Refuses(torch.autograd.Function):
+    """Passes forward only."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("one way only")
+
+
+def test_a_backward_pass_that_raises_names_the_layer_that_it_had_reached() -> None:
+    class OneWay(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return Refuses.apply(x)
+
+    made = nn.Sequential(nn.Linear(4, 8), OneWay(), nn.Linear(8, 3))
+    message = refused(made, torch.zeros(2, 4))
+    assert message == ("the backward pass failed before layer '1', which it had reached: RuntimeError: one way only")
+
+
+def test_quantized_weights() -> None:
+    made = nn.Sequential(nn.Linear(4, 8))
+    made[0].weight = nn.Parameter(torch.zeros(8, 4, dtype=torch.int8), requires_grad=False)
+    assert refused(made, torch.zeros(2, 4)) == (
+        "parameter '0.weight' is quantized (int8): integers have no gradient and no scale of their own; "
+        "check the model before it is quantized"
+    )
+
+
+def test_settings_of_the_optimizer() -> None:
+    with pytest.raises(ArgumentError, match="optimizer must be 'adam' or 'sgd', got 'lion'"):
+        check(model(), torch.zeros(2, 4), optimizer="lion")  # pyright: ignore
+    with pytest.raises(ArgumentError, match="lr must be a positive number, got -1"):
+        check(model(), torch.zeros(2, 4), lr=-1)

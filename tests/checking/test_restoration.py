@@ -45,12 +45,16 @@ def fails(_: Any) -> torch.Tensor:
     raise ValueError("no loss today")
 
 
+def interrupted(_: Any) -> torch.Tensor:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("loss", "error"),
-    [(None, None), (fails, ValueError), (lambda out: out, DataError)],
-    ids=["fine", "raises", "vector"],
+    [(None, None), (fails, DataError), (lambda out: out, DataError), (interrupted, KeyboardInterrupt)],
+    ids=["fine", "raises", "vector", "interrupted"],
 )
-def test_everything_is_restored(loss: Callable[[Any], Any] | None, error: type[Exception] | None) -> None:
+def test_everything_is_restored(loss: Callable[[Any], Any] | None, error: type[BaseException] | None) -> None:
     made, x = model(), torch.randn(4, 3, 8, 8, requires_grad=True)
     before = state(made)
     if error is None:
@@ -107,3 +111,17 @@ def test_rows_that_forward_shortens_come_back(table: type[nn.Embedding | nn.Embe
     report = check(made, torch.arange(40).reshape(8, 5), plan=plan)
     assert torch.equal(made[0].weight, before)
     assert report.findings == ()
+
+
+def test_a_thorough_check_leaves_no_trace_either() -> None:
+    made, x = model(), torch.randn(4, 3, 8, 8)
+    before = state(made)
+    assert check(made, x, thorough=True).layers[0].measured.jacobian is not None
+    assert state(made) == before
+
+
+def test_a_compiled_model_is_checked_as_what_it_wraps() -> None:
+    made = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    compiled, x = torch.compile(made), torch.randn(3, 4)
+    assert check(compiled, x).to_dict() == check(made, x).to_dict()  # pyright: ignore
+    assert compiled._orig_mod is made  # pyright: ignore

@@ -117,7 +117,7 @@ def test_gradients_vanish_where_the_signal_does_not() -> None:
 
 def test_wide_unit_normals_explode(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
     model = filled(fanin.models.build("mnist-fc"), nn.init.normal_)
-    assert summary(check(model, *digits)) == ("exploding", "fc2", ["fc2.weight"])
+    assert summary(check(model, *digits)) == ("exploding", "fc2", ["fc2.weight", "loss"])
 
 
 @pytest.mark.parametrize(("activation", "law"), [(nn.ReLU, nn.init.kaiming_normal_), (nn.Tanh, nn.init.xavier_normal_)])
@@ -212,7 +212,8 @@ def test_plain_batch_norm_explodes_backward_in_depth() -> None:
 
 def test_raw_pixels_are_noticed(digits: tuple[torch.Tensor, torch.Tensor]) -> None:
     report = check(fanin.models.build("mnist-fc"), digits[0] * 255, digits[1])
-    (finding,) = report.findings
+    loss, finding = report.findings
+    assert (loss.rule, finding.rule) == ("loss-above-uniform", "input-scale")
     assert (finding.severity, finding.tensor) == ("warning", "inputs")
     assert np.isclose(float(finding.seen.split()[-1]), 255 * float(digits[0].pow(2).mean().sqrt()), rtol=1e-2)
 

@@ -78,6 +78,30 @@ def test_a_dry_run_writes_nothing(fanin: Any, weights: Path, tmp_path: Path) -> 
     assert not (tmp_path / "new.safetensors").exists()
 
 
+def test_only_some_tensors_are_loaded_and_the_others_drawn(fanin: Any, weights: Path, tmp_path: Path) -> None:
+    out, drawn = tmp_path / "new.safetensors", tmp_path / "drawn.safetensors"
+    only = ("--only", "fc2", "--only", "*.bias")
+    data = fanin("load", "mlp:6-5-3", weights, *only, "--seed", 5, "-o", out, "--json").json
+    assert [entry["name"] for entry in data["loaded"]] == ["fc1.bias", "fc2.weight", "fc2.bias"]
+    assert [entry["name"] for entry in data["drawn"]] == ["fc1.weight"]
+    assert data["drawn"][0]["why"].startswith("not among the tensors to load; ")
+    fanin("init", "mlp:6-5-3", "--seed", 5, "-o", drawn)
+    seen, stored = load_file(out), load_file(weights)
+    assert torch.equal(seen["fc1.weight"], load_file(drawn)["fc1.weight"])
+    assert all(torch.equal(seen[name], stored[f"module.{name}"]) for name in seen if name != "fc1.weight")
+
+
+def test_a_dtype_is_the_models_and_rounds_once(fanin: Any, weights: Path, tmp_path: Path) -> None:
+    out, drawn = tmp_path / "new.safetensors", tmp_path / "drawn.safetensors"
+    done = fanin("load", "mlp:6-5-3", weights, "--dtype", "bf16", "--only", "fc2", "--seed", 5, "-o", out)
+    assert done.code == 0, done.err
+    fanin("init", "mlp:6-5-3", "--seed", 5, "--dtype", "bf16", "-o", drawn)
+    seen, stored = load_file(out), load_file(weights)
+    assert {value.dtype for value in seen.values()} == {torch.bfloat16}
+    assert all(torch.equal(seen[name], stored[f"module.{name}"].bfloat16()) for name in ("fc2.weight", "fc2.bias"))
+    assert all(torch.equal(seen[name], load_file(drawn)[name]) for name in ("fc1.weight", "fc1.bias"))
+
+
 def test_what_does_not_fit_is_one_sentence(fanin: Any, weights: Path, tmp_path: Path) -> None:
     done = fanin("load", "mlp:6-5-7", weights, "-o", tmp_path / "new.safetensors")
     assert done.code == 2
@@ -95,6 +119,8 @@ BAD = {
     "names": (("mlp:6-5-3", "other.safetensors"), "Say with --rename which is which"),
     "shapes": (("mlp:6-5-7", "old.safetensors"), "Say with --policy what to do"),
     "dtypes": (("mlp:6-5-3", "double.safetensors"), "give --cast or convert the model"),
+    "a pattern": (("mlp:6-5-3", "old.safetensors", "--only", "fc9*"), "unknown tensor or module 'fc9*'"),
+    "a dtype": (("mlp:6-5-3", "old.safetensors", "--dtype", "f8"), "'f8' is not one of 'f32', 'f16', 'bf16'"),
     "values": (("mlp:6-5-3", "nan.safetensors"), "give --allow-nonfinite to load them as they are"),
     "an output": (("mlp:6-5-3", "old.safetensors", "-o", "out/"), "a loaded model is written as one file"),
     "strict": (("mlp:6-5-3-2", "old.safetensors", "--strict"), "the file lacks 'fc3.weight', 'fc3.bias'"),

@@ -77,7 +77,9 @@ def layer(name: str, second: float, verdict, **changes) -> LayerReport:
     return LayerReport.of(Judged(LayerProbe(**{**measured, **others, **changes}), verdict))
 
 
-FINDING = Finding("error", "fc2.weight", "a ratio of 1e-06", "about 1", "weights too small", "fanin.initialize(model)")
+FINDING = Finding(
+    "vanishing", "error", "fc2.weight", "a ratio of 1e-06", "about 1", "weights too small", "fanin.initialize(model)"
+)
 
 
 def test_check_as_text() -> None:

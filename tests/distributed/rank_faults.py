@@ -58,7 +58,7 @@ def _net(*, width: int = 6, meta: bool = False, names: tuple[str, ...] = ("dp",)
     return fully_shard(net, mesh=init_device_mesh("cpu", (dist.get_world_size(),), mesh_dim_names=names))
 
 
-def _attempt(model: nn.Module, run: Callable[[], object]) -> Outcome:
+def attempt(model: nn.Module, run: Callable[[], object]) -> Outcome:
     before = [_bits(tensor) for tensor in model.parameters()]
     start = time.monotonic()
     try:
@@ -87,82 +87,82 @@ def _changed(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, old)
 
 
-def _is_bad() -> bool:
+def is_bad() -> bool:
     return dist.get_rank() == BAD
 
 
 def other_seed(bad: int) -> Outcome:
     net = _net()
-    return _attempt(net, lambda: fanin.materialize(net, _plan(), seed=7 if dist.get_rank() == bad else 0))
+    return attempt(net, lambda: fanin.materialize(net, _plan(), seed=7 if dist.get_rank() == bad else 0))
 
 
 def other_plan() -> Outcome:
     net, plan = _net(), _plan()
-    if _is_bad():
+    if is_bad():
         plan = plan.override({"second.weight": Normal(std=0.5)})
-    return _attempt(net, lambda: fanin.materialize(net, plan))
+    return attempt(net, lambda: fanin.materialize(net, plan))
 
 
 def other_words() -> Outcome:
     """Reasons and notes may differ: they do not decide any value."""
     net, plan = _net(), _plan()
-    if _is_bad():
+    if is_bad():
         plan = Plan(tuple(replace(step, why="because") for step in plan.steps), "Other", "other", ("a note",))
-    return _attempt(net, lambda: fanin.materialize(net, plan))
+    return attempt(net, lambda: fanin.materialize(net, plan))
 
 
 def other_stream_version() -> Outcome:
     net = _net()
-    with _changed(stream, "STREAM_VERSION", stream.STREAM_VERSION + _is_bad()):
-        return _attempt(net, lambda: fanin.materialize(net, _plan()))
+    with _changed(stream, "STREAM_VERSION", stream.STREAM_VERSION + is_bad()):
+        return attempt(net, lambda: fanin.materialize(net, _plan()))
 
 
 def other_fanin_version() -> Outcome:
     net = _net()
-    with _changed(fanin, "__version__", "99.0" if _is_bad() else fanin.__version__):
-        return _attempt(net, lambda: fanin.materialize(net, _plan()))
+    with _changed(fanin, "__version__", "99.0" if is_bad() else fanin.__version__):
+        return attempt(net, lambda: fanin.materialize(net, _plan()))
 
 
 def other_mesh() -> Outcome:
-    net = _net(names=("replicas",) if _is_bad() else ("dp",))
-    return _attempt(net, lambda: fanin.materialize(net, _plan()))
+    net = _net(names=("replicas",) if is_bad() else ("dp",))
+    return attempt(net, lambda: fanin.materialize(net, _plan()))
 
 
 def other_model() -> Outcome:
-    width = 8 if _is_bad() else 6
+    width = 8 if is_bad() else 6
     net = _net(width=width)
-    return _attempt(net, lambda: fanin.materialize(net, _plan(width)))
+    return attempt(net, lambda: fanin.materialize(net, _plan(width)))
 
 
 def protected() -> Outcome:
     """Validation fails on one rank: a tensor there is marked to be kept."""
     net, plan = _net(), _plan()
-    if _is_bad():
+    if is_bad():
         fanin.keep(net, "first.*")
-    return _attempt(net, lambda: fanin.materialize(net, plan))
+    return attempt(net, lambda: fanin.materialize(net, plan))
 
 
 def all_protected() -> Outcome:
     """Validation fails alike on every rank."""
     net, plan = _net(), _plan()
     fanin.keep(net, "first.*")
-    return _attempt(net, lambda: fanin.materialize(net, plan))
+    return attempt(net, lambda: fanin.materialize(net, plan))
 
 
 def failing_progress(meta: bool) -> Outcome:
     net = _net(meta=meta)
 
     def progress(done: int, due: int) -> None:
-        if _is_bad():
+        if is_bad():
             raise OSError("the disk is full")
 
-    return _attempt(net, lambda: fanin.materialize(net, _plan(), progress=progress, device="cpu"))
+    return attempt(net, lambda: fanin.materialize(net, _plan(), progress=progress, device="cpu"))
 
 
 def failing_law() -> Outcome:
     net = _net(meta=True)
     plan = _plan().override({"second.weight": Failing(std=1.0)})
-    return _attempt(net, lambda: fanin.materialize(net, plan, device="cpu"))
+    return attempt(net, lambda: fanin.materialize(net, plan, device="cpu"))
 
 
 def rank_zero_only() -> Outcome | None:
@@ -170,13 +170,13 @@ def rank_zero_only() -> Outcome | None:
     if dist.get_rank():
         return None
     net = Net()
-    return _attempt(net, lambda: fanin.materialize(net, _plan()))
+    return attempt(net, lambda: fanin.materialize(net, _plan()))
 
 
 def no_group() -> Outcome:
     net = _net()
     dist.destroy_process_group()
-    return _attempt(net, lambda: fanin.materialize(net, _plan()))
+    return attempt(net, lambda: fanin.materialize(net, _plan()))
 
 
 def other_group(store: str) -> Outcome:
@@ -185,7 +185,7 @@ def other_group(store: str) -> Outcome:
     place = f"{store}-{dist.get_rank()}"
     dist.destroy_process_group()
     dist.init_process_group("gloo", store=dist.FileStore(place, 1), rank=0, world_size=1)
-    return _attempt(net, lambda: fanin.materialize(net, _plan()))
+    return attempt(net, lambda: fanin.materialize(net, _plan()))
 
 
 def dying() -> Outcome:
@@ -193,18 +193,18 @@ def dying() -> Outcome:
     net = _net()
     dist.barrier()  # gloo connects ranks when they first talk, and sees a connection end at once
     dist.distributed_c10d._set_pg_timeout(timedelta(seconds=3), dist.group.WORLD)  # for who waits for one that raised
-    if _is_bad():
+    if is_bad():
         os._exit(1)
-    return _attempt(net, lambda: fanin.materialize(net, _plan()))
+    return attempt(net, lambda: fanin.materialize(net, _plan()))
 
 
 def garbage() -> Outcome | None:
     """One rank sends bytes that are no statement."""
     net = _net()
-    if _is_bad():
+    if is_bad():
         _gathered(b"\x80\x04not json", dist.group.WORLD)
         return None
-    return _attempt(net, lambda: fanin.materialize(net, _plan()))
+    return attempt(net, lambda: fanin.materialize(net, _plan()))
 
 
 def pipeline(bad: int | None, absent: int | None) -> Outcome | None:
@@ -221,7 +221,7 @@ def pipeline(bad: int | None, absent: int | None) -> Outcome | None:
     if stage == absent:
         return None
     seed = 7 if rank == bad else 0
-    outcome = _attempt(part, lambda: fanin.materialize(part, _plan(), seed=seed, partial=True))
+    outcome = attempt(part, lambda: fanin.materialize(part, _plan(), seed=seed, partial=True))
     if outcome.kind:
         return outcome
     fanin.materialize(whole := Net(), _plan(), seed=seed)

@@ -1,8 +1,8 @@
 """A process that has imported everything, and forks ranks: `python rank_server.py ADDRESS`, then lines "WORLD STORE".
 
 Each rank makes a gloo process group of WORLD ranks at once, then gets (job, arguments) over its connection, calls the
-function of that name in rank_jobs.py, rank_faults.py or rank_loads.py, and sends back ("done", result) or
-("raised", type, message), until the other side hangs up. A group is never made twice in one process: torch caches
+function of that name in rank_jobs.py, rank_faults.py, rank_loads.py or rank_sizes.py, and sends back ("done", result)
+or ("raised", type, message), until the other side hangs up. A group is never made twice in one process: torch caches
 meshes of the old one.
 """
 
@@ -21,6 +21,7 @@ def serve(rank: int, connection: Connection) -> None:
     import rank_faults
     import rank_jobs
     import rank_loads
+    import rank_sizes
 
     connection.send(rank)
     while True:
@@ -29,7 +30,8 @@ def serve(rank: int, connection: Connection) -> None:
         except EOFError:
             return
         try:
-            found = next(getattr(file, job) for file in (rank_jobs, rank_faults, rank_loads) if hasattr(file, job))
+            files = (rank_jobs, rank_faults, rank_loads, rank_sizes)
+            found = next(getattr(file, job) for file in files if hasattr(file, job))
             answer = ("done", found(*arguments))
         except Exception as error:
             notes = getattr(error, "__notes__", [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from runpy import run_path
@@ -11,11 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
-from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import fanin
 from fanin import new_head
@@ -151,17 +147,9 @@ def test_groups_are_no_head() -> None:
         new_head(model, 6)
 
 
-@pytest.fixture
-def group() -> Iterator[None]:
-    dist.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
-    yield
-    dist.destroy_process_group()
-
-
-@pytest.mark.usefixtures("group")
-def test_a_sharded_head_is_refused() -> None:
-    mesh = init_device_mesh("cpu", (2,))
-    model = M.mlp()
-    model[2].weight = nn.Parameter(distribute_tensor(model[2].weight.detach(), mesh, [Shard(0)]))
-    with pytest.raises(fanin.PlanError, match=r"'2.weight' cannot change its size: it is sharded over processes"):
-        new_head(model, 3)
+def test_a_sharded_head_without_its_other_ranks_is_refused(world: Any) -> None:
+    with world(0, (2,)) as mesh:
+        model = M.mlp()
+        model[2].weight = nn.Parameter(distribute_tensor(model[2].weight.detach(), mesh, [Shard(0)]))
+        with pytest.raises(fanin.PlanError, match=r"'2.weight' cannot change its size: it is sharded over a fake"):
+            new_head(model, 3)

@@ -25,7 +25,7 @@ RANKS = [
     | {"parametrizations"},
     {"torch"},
     {"plans"},
-    {"pages"},
+    {"pages", "mean_field"},
     {"recipes"},
     {"graph"},
     {"names"},

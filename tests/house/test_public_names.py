@@ -17,18 +17,22 @@ import fanin
 
 STUB = Path(fanin.__file__).with_suffix(".pyi")
 VERBS = [
-    *("capture", "check", "compare", "count", "initialize", "keep", "load", "materialize", "module_init"),
+    *("audit", "capture", "check", "compare", "count", "initialize", "keep", "load", "materialize", "module_init"),
     "open_weights",
     *("plan", "save", "write", "convert"),
     *("extend_vocabulary", "new_head", "reinitialize_last"),
     "initialize_adapters",
+    "lsuv",
+    *("coord_check", "parametrize"),
 ]
 PUBLIC_MODULES = [
     "adapters",
+    "data_driven",
     "gains",
     "growth",
     "initializers",
     "models",
+    "parametrizations",
     "recipes",
     "resuming",
     "schemes",

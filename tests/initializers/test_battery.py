@@ -23,6 +23,7 @@ from fanin.initializers import (
     Orthogonal,
     Ramp,
     RowNormalized,
+    Scaled,
     Sparse,
     TruncatedNormal,
     Uniform,
@@ -81,6 +82,9 @@ TABLE = [
     (RowNormalized(), MATRIX),
     (RowNormalized(0.01, rows=(1,)), MATRIX),
     (RowNormalized(rows=(0, 1)), STACKS),
+    (Scaled(Normal(0.1, 0.02), (1.0, -3.0), (2, 1)), EVEN[:3]),
+    (Scaled(Orthogonal(2.0), (0.3,), (1, 1)), MATRIX[:7]),
+    (Scaled(Uniform(-0.3, 0.5), (0.5, 1.5, 2.5, 3.5), (2, 2)), EVEN[:3]),
     (Mirrored(Orthogonal(2.0), (0, 1)), EVEN),
     (Mirrored(DeltaOrthogonal()), [(8, 3, 3), (12, 4, 3, 3)]),
 ]

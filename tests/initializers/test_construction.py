@@ -20,6 +20,7 @@ from fanin.initializers import (
     Orthogonal,
     Ramp,
     RowNormalized,
+    Scaled,
     Sparse,
     TruncatedNormal,
     Uniform,
@@ -70,6 +71,19 @@ REFUSED = [
     (lambda: Ramp(axis=0.5), "Ramp: axis must be a whole number, got 0.5"),
     (lambda: Ramp().moments(()), "Ramp: a tensor of shape () has no dimension -1"),
     (lambda: Ramp(axis=2).moments((3, 4)), "Ramp: a tensor of shape (3, 4) has no dimension 2"),
+    (
+        lambda: Scaled(Normal(), (1.0, 2.0), (3, 1)),
+        "Scaled: 2 factors do not fill the grid (3, 1): give one for each block",
+    ),
+    (lambda: Scaled(Normal(), (nan,), (1, 1)), "Scaled: a factor must be a finite number, got nan"),
+    (
+        lambda: Scaled(Identity(), (1.0, 2.0), (2, 1)),
+        "Scaled: Identity(gain=1, batch=()) is not alike throughout a tensor",
+    ),
+    (
+        lambda: Scaled(Scaled(Normal(), (1.0,), (1,)), (1.0,), (1,)),
+        "Scaled needs an initializer that is not scaled itself",
+    ),
     (lambda: Cycle(()), "Cycle: give at least one value"),
     (lambda: Cycle((1.0, nan)), "Cycle: a value must be a finite number, got nan"),
     (lambda: Mapped(Uniform(), ()), "Mapped: give at least one function"),

@@ -26,6 +26,7 @@ from fanin.initializers import (
     Orthogonal,
     Ramp,
     RowNormalized,
+    Scaled,
     Sparse,
     TruncatedNormal,
     Uniform,
@@ -60,6 +61,8 @@ LAWS = [
     (Sparse(0.5, rows=(2,), batch=(0,)), (1, 1, 1, 1)),
     (RowNormalized(), (1, 1, 1)),
     (RowNormalized(rows=(1,), batch=(2,)), (1, 1, 1)),
+    (Scaled(Normal(0.1, 0.02), (1.0, -3.0), (2, 1)), (2, 1)),
+    (Scaled(Orthogonal(groups=2), (1.0, 2.0, 3.0, 4.0), (2, 2)), (2, 2)),
     (Mirrored(Orthogonal(2.0), (0, 1)), (2, 2)),
     (Mirrored(Normal(1.0, 0.5), (1,)), (1, 2)),
 ]

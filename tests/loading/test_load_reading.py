@@ -16,8 +16,11 @@ from torch import nn
 
 import fanin
 from fanin import HalfWrittenError, WeightsError
-from fanin.loading.finite import DTYPES, all_finite
-from fanin.torch.stretches import CHUNK, joined
+from fanin.loading.finite import DTYPES, Finite, all_finite
+from fanin.random.kernels.streaming import LEAST
+from fanin.torch.reads import CHUNK, WINDOW, Reads
+from fanin.torch.stretches import Read, joined
+from fanin.weights.huge_pages import HUGE, HugePages
 from fanin.weights.mapped import MappedFile
 
 SIZES = (0, 1, 7, CHUNK // 2 + 3, 9 * (1 << 20) + 5)  # elements: none, a word and less, past a chunk, by all threads
@@ -98,9 +101,134 @@ def test_what_the_user_holds_of_an_opened_file_stays(tmp_path: Path) -> None:
     assert bool((mine == 3).all())
 
 
+class Mixed(nn.Module):
+    """A model of which every second tensor has no memory yet."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        for number, (name, tensor) in enumerate(tensors.items()):
+            self.register_buffer(name, torch.zeros_like(tensor, device="meta" if number % 2 else "cpu"))
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("kind", ["cpu", "meta", "mixed"])
+def test_the_last_value_of_a_large_file_decides_before_the_first_is_written(
+    tmp_path: Path, kind: str, dtype: torch.dtype, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FANIN_NUM_THREADS", threads)
+    tensors = {f"t{number}": torch.ones((LEAST // 3 + 64) // dtype.itemsize, dtype=dtype) for number in range(4)}
+    tensors["t3"][-1] = float("nan")
+    save_file(tensors, tmp_path / "a.safetensors")
+    model = Mixed(tensors) if kind == "mixed" else Held(tensors, kind)
+    before = {name: buffer.is_meta for name, buffer in model.named_buffers()}
+    with pytest.raises(WeightsError, match=r"'t3' has values that are not finite \(1 NaN of"):
+        fanin.load(model, tmp_path / "a.safetensors")
+    assert {name: buffer.is_meta for name, buffer in model.named_buffers()} == before
+    assert all(buffer.is_meta or not buffer.any() for buffer in model.buffers())
+    assert fanin.unkeep(model) == ()
+    fanin.load(model, tmp_path / "a.safetensors", nonfinite="allow")
+    bits = {name: buffer.view(torch.uint8) for name, buffer in model.named_buffers()}
+    assert all(torch.equal(bits[name], tensor.view(torch.uint8)) for name, tensor in tensors.items())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its kernel gives pages back to Linux")
+@pytest.mark.parametrize("skew", [0, 2, 6, 62])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+def test_a_copy_past_the_caches_has_every_bit_and_sees_every_value(dtype: torch.dtype, skew: int) -> None:
+    from fanin.torch.reading_kernel import read_windows
+
+    skew -= skew % dtype.itemsize
+    size = 1000 * dtype.itemsize
+    room, held = np.zeros(size + 128, np.uint8), np.zeros(size + 128, np.uint8)
+    run, out = held[skew : skew + size], room[64 - skew : 64 - skew + size]
+    values = torch.from_numpy(run).view(dtype)
+    values.copy_(some(dtype, 1000))
+    every = Finite(dtype)
+    places = np.array([run.ctypes.data] * 2, np.uint64), np.array([out.ctypes.data, 0], np.uint64)
+    numbers = [np.array([number] * 2, np.uint64) for number in (size, every.exponents, every.units, 0)]
+    window = np.array([0, 2]), np.zeros(1, np.uint64), np.zeros(1, np.uint64)
+    for place in (None, *range(40), 499, *range(960, 1000)):
+        value = 0.0 if place is None else float(values[place])
+        if place is not None:
+            values[place] = float("nan") if place % 2 else float("-inf")
+        looked = Finite(dtype)
+        looked.look(run)
+        read_windows(*places, *numbers, *window, 0)
+        assert looked.all_finite == (place is None)
+        assert [bool(found & every.signs) for found in numbers[-1]] == [place is not None] * 2
+        assert np.array_equal(out, run)
+        if place is not None:
+            values[place] = value
+    assert not room[: 64 - skew].any()
+    assert not room[64 - skew + size :].any()
+
+
+@pytest.mark.parametrize(("tensor", "size"), [(0, HUGE), (5 * HUGE, 2 * HUGE), (100 * HUGE, 4 * HUGE)])
+@pytest.mark.parametrize("huge", [False, True])
+def test_mapped_and_read_bytes_are_the_same(
+    tmp_path: Path, huge: bool, tensor: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways of reading, whichever this system would take; windows, borders of tensors and ends apart."""
+    monkeypatch.setenv("FANIN_NUM_THREADS", "2")
+    sizes = (0, 5, WINDOW // 4 - 3, 3 * WINDOW // 4 + 7, 3, WINDOW // 4, 11)
+    tensors = {f"t{number}": some(torch.float32, size) for number, size in enumerate(sizes)}
+    tensors["t3"][WINDOW // 4] = float("nan")  # in a window where others end and begin
+    save_file(tensors, tmp_path / "a.safetensors")
+    file = fanin.open_weights(tmp_path / "a.safetensors")
+    outs = {name: torch.zeros_like(each) for name, each in tensors.items()}
+    looks = {name: Finite(torch.float32) for name in ("t1", "t3", "t5")}
+    stretches = {name: found for name in file if (found := file.stretch(name)) is not None}
+    every = [Read(stretches[name], outs[name], looks.get(name)) for name in outs]
+    every.append(Read(stretches["t2"], None, look := Finite(torch.float32)))
+    (reads,) = Reads.of(every, tensor)
+    assert reads.size == size
+    parts = reads.parts
+    assert (parts.ends - parts.begins).sum() == sum(each.nbytes for each in tensors.values()) + tensors["t2"].nbytes
+    numbers = [number for number, read in enumerate(every) if read.stretch.nbytes]
+    (mapped,) = file.file.files
+    data = mapped.mapped_again()
+    pages = HugePages(mapped, data, np.frombuffer(data, np.uint8))
+    Reads.of_file(every, numbers, size, pages if huge else None).run(2)
+    assert look.all_finite
+    assert {name: each.all_finite for name, each in looks.items()} == {"t1": True, "t3": False, "t5": True}
+    assert all(torch.equal(outs[name].view(torch.uint8), each.view(torch.uint8)) for name, each in tensors.items())
+    os.truncate(tmp_path / "a.safetensors", WINDOW)
+    with pytest.raises(WeightsError, match="the file changed while it was read"):
+        Reads.of_file(every, numbers, size, pages if huge else None).run(1)
+
+
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_a_file_that_is_shortened_meanwhile_is_an_error(tmp_path: Path, device: str) -> None:
-    tensors = {f"t{number}": torch.ones(1 << 22) for number in range(3)}  # one after the other, by all threads
+def test_one_thread_reads_all_of_a_file_that_it_takes_in_several_goes(
+    tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FANIN_NUM_THREADS", "1")
+    values = some(torch.float32, SIZES[-1])
+    save_file({"a": values}, tmp_path / "a.safetensors")
+    model = Held({"a": values}, device)
+    fanin.load(model, tmp_path / "a.safetensors")
+    assert torch.equal(model.a.view(torch.uint8), values.view(torch.uint8))
+    values[-1] = float("inf")
+    save_file({"a": values}, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match="1 infinite of"):
+        fanin.load(model, tmp_path / "a.safetensors")
+
+
+def test_small_pages_are_not_mapped(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb", buffering=0) as out:
+        for _ in range(16 << 8):
+            out.write(bytes(1 << 12))
+    file = MappedFile.open(tmp_path / "a")
+    assert HugePages.of(file, 0, 4 * HUGE) is None  # too few to tell
+    assert HugePages.of(file, 0, 16 << 20) is None
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_file_that_is_shortened_meanwhile_is_an_error(
+    tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FANIN_NUM_THREADS", "1")  # that reads 16 MiB between two reports
+    tensors = {f"t{number}": torch.ones(1 << 22) for number in range(3)}
     save_file(tensors, path := tmp_path / "a.safetensors")
     model = Held(tensors, device)
     with pytest.raises(HalfWrittenError if device == "cpu" else WeightsError) as caught:

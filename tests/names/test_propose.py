@@ -182,6 +182,15 @@ def test_names_and_order_that_disagree_are_said():
     assert [pair.confidence for pair in numbers.pairs] == [0.5, 0.7]
 
 
+def test_what_is_found_by_shape_restores_the_order_of_a_sorted_file():
+    model = [Wanted(f"{name}.weight", shape) for name, shape in (("m.r", (5, 4)), ("m.s", (4, 4)), ("n.s", (4, 4)))]
+    model.append(Wanted("n.r.weight", (4, 7)))
+    file = [Offered("c.x.weight", (4, 4)), Offered("c.y.weight", (4, 7)), Offered("d.x.weight", (4, 4))]
+    proposal = propose(model, [*file, Offered("d.z.weight", (5, 4))])
+    assert proposal.rename["d.x.weight"] == "m.s.weight"
+    assert proposal.rename["c.x.weight"] == "n.s.weight"
+
+
 def test_fewer_in_the_file_than_in_the_model():
     model = [Wanted(f"layers.{number}.weight", (4, 4)) for number in range(4)]
     file = [Offered(f"h.{number}.weight", (4, 4)) for number in (0, 3)]

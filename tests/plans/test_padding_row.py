@@ -95,3 +95,13 @@ def test_another_view_of_the_tensor_has_other_rows(table):
 
     (use,) = trace(Viewing(), IDS % 20).uses
     assert (use.op, use.padding) == ("embedding", None)
+
+
+def test_the_head_of_a_tied_transformers_model_does_not_draw_over_the_padding_row():
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.Gemma2Config(vocab_size=50, num_key_value_heads=1, head_dim=16, pad_token_id=3, **sizes)
+    model = transformers.Gemma2ForCausalLM(config)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    initialize(model, "native", seed=1)
+    assert zero_rows(model.lm_head.weight) == [3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import inf
 
 import numpy as np
@@ -99,6 +100,19 @@ def test_keys_are_those_of_the_streams_of_the_names():
     assert keys_of(0, []).size == 0
     with pytest.raises(ArgumentError, match="seed must be from 0"):
         keys_of(-1, [])
+
+
+@pytest.mark.parametrize("seed", [1.5, "7", None, 2.0])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    message = re.escape(f"seed must be a whole number from 0 to 2**64 - 1, got {seed!r}")
+    with pytest.raises(ArgumentError, match=message):
+        Stream.named(seed, "w")
+    with pytest.raises(ArgumentError, match=message):
+        keys_of(seed, ["w"])
+
+
+def test_numpys_integers_are_seeds():
+    assert Stream.named(np.uint64(2**64 - 1), "w") == Stream.named(2**64 - 1, "w")
 
 
 def test_initializers_that_cannot_be_batched_say_so():

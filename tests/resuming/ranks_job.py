@@ -94,6 +94,16 @@ def failing(folder: Path, rank: int) -> str:
     return "nothing"
 
 
+def not_resuming(folder: Path, rank: int) -> str:
+    """One rank wants to go on with another seed."""
+    made, _ = start(folder, 5, rank, 2, sharded=True)
+    try:
+        Training(folder, **made, seed=7 if rank else None).resume()
+    except FaninError as error:
+        return str(error)
+    return "nothing"
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
@@ -102,6 +112,7 @@ def main(folder: Path) -> None:
         "fsdp": goes_on(folder / "fsdp", rank, sharded=True),
         "replicas": goes_on(folder / "replicas", rank, sharded=False),
         "failing": failing(folder / "failing", rank),
+        "not resuming": not_resuming(folder / "fsdp" / "cut", rank),
     }
     made, run = start(folder / "one", 5, rank, 2, sharded=True)
     resumed = run.resume()

@@ -79,9 +79,17 @@ def test_two_ranks_go_on_with_what_one_process_saved(folder, seen) -> None:
 def test_a_failure_of_one_rank_is_one_of_all_and_leaves_nothing(folder, seen) -> None:
     text = "log: 0 is a builtins.object, which only a pickle could hold: keep numbers, text, tensors"
     assert seen[1]["failing"].startswith(text)
-    assert seen[0]["failing"].startswith("rank 1 failed")
+    assert seen[0]["failing"].startswith("rank 1 failed, so this save is not whole, and earlier ones stay: log: 0")
     assert text in seen[0]["failing"]
+    assert seen[0]["failing"].endswith(". Mend that and start all processes again: they go on from the last one")
     assert not (folder / "failing").exists()
+
+
+def test_a_rank_that_cannot_resume_stops_all(seen) -> None:
+    told = "belongs to another run: its seed is None there and 7 here"
+    assert seen[1]["not resuming"].endswith(told)
+    assert seen[0]["not resuming"].startswith("rank 1 failed, so no rank may go on from this save: ")
+    assert seen[0]["not resuming"].endswith(f"{told}. Mend that and start all processes again")
 
 
 def test_what_the_pickle_of_shards_says_is_what_torch_reads_there(folder) -> None:

@@ -203,3 +203,19 @@ def test_init_functions_are_no_silent_no_op(world, function):
         parameter = partition(nn.Parameter(torch.zeros(4, 4)))
         with pytest.raises(PlanError, match=r"parameter of shape \(4, 4\) is partitioned by DeepSpeed ZeRO-3"):
             function(parameter)
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+def test_sizes_cannot_change(world, gathered):
+    with world(0, (2,)):
+        model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 9))
+        for number, parameter in enumerate(model.parameters()):
+            partition(parameter, number)
+            if gathered:
+                gather(parameter)
+        told = (
+            r"ZeRO-3 has partitioned '0.weight' \(shape \(9, 4\)\), and keeps its size: change the whole model before"
+        )
+        for change in (fanin.extend_vocabulary, fanin.new_head):
+            with pytest.raises(PlanError, match=told):
+                change(model, 3)

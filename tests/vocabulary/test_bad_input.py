@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
@@ -10,12 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import Shard, distribute_tensor
-from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.distributed.tensor import DTensor, Partial, Shard, distribute_tensor
 
 import fanin
 from fanin.vocabulary import extend_vocabulary
@@ -204,28 +200,36 @@ def test_a_meta_model_and_integers_are_refused() -> None:
         extend_vocabulary(quantised, 3, tables=["tokens"])
 
 
-@pytest.fixture
-def group() -> Iterator[None]:
-    dist.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
-    yield
-    dist.destroy_process_group()
+def test_sharded_models_without_their_other_ranks_are_refused(world: Any) -> None:
+    told = "is sharded over a fake process group, whose other ranks hold no values"
+    with world(0, (2,)) as mesh:
+        model = M.Plain()
+        model.head.weight = nn.Parameter(distribute_tensor(model.head.weight.detach(), mesh, [Shard(0)]))
+        shape = model.head.weight.to_local().shape
+        with pytest.raises(fanin.PlanError, match=f"'head.weight' cannot change its size: it {told}"):
+            extend_vocabulary(model, 3)
+        assert model.head.weight.to_local().shape == shape
+        assert model.tokens.weight.shape == (M.V, 16)
+        sharded = M.gpt2()
+        fully_shard(sharded, mesh=mesh)
+        with pytest.raises(fanin.PlanError, match=told):
+            extend_vocabulary(sharded, 3)
 
 
-@pytest.mark.usefixtures("group")
-def test_sharded_models_are_refused_with_what_to_do() -> None:
-    mesh = init_device_mesh("cpu", (2,))
-    told = r"is sharded over processes: change the whole model before fully_shard, distribute_tensor or ZeRO-3"
-    model = M.Plain()
-    model.head.weight = nn.Parameter(distribute_tensor(model.head.weight.detach(), mesh, [Shard(0)]))
-    shape = model.head.weight.to_local().shape
-    with pytest.raises(fanin.PlanError, match=f"'head.weight' cannot change its size: it {told}"):
-        extend_vocabulary(model, 3)
-    assert model.head.weight.to_local().shape == shape
-    assert model.tokens.weight.shape == (M.V, 16)
-    sharded = M.gpt2()
-    fully_shard(sharded, mesh=mesh)
-    with pytest.raises(fanin.PlanError, match=told):
-        extend_vocabulary(sharded, 3)
-    wrapped = nn.parallel.DistributedDataParallel(M.Plain())
-    with pytest.raises(fanin.PlanError, match="DistributedDataParallel, whose buckets have fixed sizes"):
-        extend_vocabulary(wrapped, 3)
+def test_models_whose_sizes_are_fixed_are_refused_with_what_to_do(world: Any) -> None:
+    with world(0, (2,)) as mesh:
+        wrapped = nn.parallel.DistributedDataParallel(M.Plain())
+        with pytest.raises(fanin.PlanError, match="DistributedDataParallel, whose buckets have fixed sizes"):
+            extend_vocabulary(wrapped, 3)
+        part = M.Plain()
+        part.head.weight = nn.Parameter(DTensor.from_local(part.head.weight.detach(), mesh, [Partial()]))
+        with pytest.raises(fanin.PlanError, match=r"'head.weight' .* holds summands, not values: redistribute it to"):
+            extend_vocabulary(part, 3)
+
+
+def test_a_rank_outside_of_the_mesh_is_told_so(world: Any) -> None:
+    with world(3, (2,), 4) as mesh:
+        model = M.Plain()
+        model.head.weight = nn.Parameter(distribute_tensor(model.head.weight.detach(), mesh, [Shard(0)]))
+        with pytest.raises(fanin.PlanError, match="is sharded over ranks of which this is none: call this on those"):
+            extend_vocabulary(model, 3)

@@ -1,7 +1,5 @@
 """NumPy's archives: mapped or unpacked, checked against their checksums, never unpickled."""
 
-import contextlib
-import random
 import tracemalloc
 import zipfile
 from time import process_time
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fanin import FaninError, WeightsError, open_weights
+from fanin import WeightsError, open_weights
 from fanin.weights import read_weights
 
 KINDS = ["<f2", "<f4", "<f8", "i1", "<i2", "<i4", "<i8", "u1", "<u2", "<u4", "<u8", "?", "<c8"]
@@ -194,19 +192,10 @@ def test_a_packed_array_takes_no_more_than_it_says(path):
     tracemalloc.stop()
 
 
-def test_any_byte_changed(save):
+def test_any_byte_changed(save, read_mutants):
     path = save(a=np.arange(6.0).reshape(2, 3), b=np.ones(40, np.int8), c=np.array(["x"]))
-    whole, rng = path.read_bytes(), random.Random(0)
-    read = 0
-    for _ in range(400):
-        damaged = bytearray(whole)
-        for _ in range(rng.randint(1, 3)):
-            damaged[rng.randrange(len(whole))] = rng.randrange(256)
-        path.write_bytes(damaged)
-        with contextlib.suppress(FaninError):
-            file = read_weights(path)
-            read += sum(file[name].data.size >= 0 for name in file)
-    assert read > 0
+    whole = path.read_bytes()
+    assert read_mutants(path, whole) > 0
     for length in range(1, len(whole)):
         path.write_bytes(whole[:length])
         message(path)

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from math import sqrt
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fanin.checking.findings import Finding
-from fanin.checking.verdicts import Judged, is_dead, is_symmetric, stuck
+from fanin.checking.start import of_the_start
+from fanin.checking.units import of_units
+from fanin.checking.verdicts import RATIO, Judged, is_dead, is_symmetric, stuck
 from fanin.torch.probe import LayerProbe, ParameterProbe, Probe
 
 REDRAW = 'fanin.initialize(model, recipe="he", inputs=inputs)'
 _MANY_DEAD = 0.75
-_INPUTS = (1e-4, 1e3)
 
 
-def findings(probe: Probe, rows: Sequence[Judged]) -> tuple[Finding, ...]:
-    """All findings, errors first."""
+def findings(probe: Probe, rows: Sequence[Judged], more: Iterable[Finding] = (), *, drawn: bool) -> tuple[Finding, ...]:
+    """All findings, errors first.
+
+    Args:
+        probe: what was measured.
+        rows: how it was judged.
+        more: what others found.
+        drawn: the weights are fresh random numbers, not trained ones.
+    """
     found = [
+        *more,
         *_non_finite(probe, rows),
         *_symmetric(probe.parameters),
         *_dead(rows),
         *_growth(rows),
-        *_inputs(probe),
+        *_collapsed(rows),
+        *of_units(rows),
+        *of_the_start(probe, drawn),
         *_unused(probe.parameters),
         *(() if any(row.verdict != "healthy" for row in rows) else _still(probe.parameters)),
     ]
@@ -37,7 +47,15 @@ def _non_finite(probe: Probe, rows: Sequence[Judged]) -> Iterator[Finding]:
     broken = [p for p in probe.parameters.values() if p.values.non_finite]
     for parameter in broken:
         seen = f"{parameter.values.non_finite:,} of {parameter.values.count:,} values NaN or infinite"
-        yield Finding("error", parameter.name, seen, "finite values", "the parameter itself is damaged", REDRAW)
+        yield Finding(
+            "non-finite-weight",
+            "error",
+            parameter.name,
+            seen,
+            "finite values",
+            "the parameter itself is damaged",
+            REDRAW,
+        )
     guilty = [row for row in rows if row.verdict == "non-finite"]
     if broken or not guilty:
         return
@@ -46,6 +64,7 @@ def _non_finite(probe: Probe, rows: Sequence[Judged]) -> Iterator[Finding]:
     moments = layer.forward if forward or layer.gradient is None else layer.gradient
     what = "outputs" if forward else "gradients"
     yield Finding(
+        "non-finite",
         "error",
         _tensor(layer),
         f"{moments.non_finite:,} of {moments.count:,} {what} of layer {layer.name} NaN or infinite",
@@ -64,6 +83,7 @@ def _symmetric(parameters: Mapping[str, ParameterProbe]) -> Iterator[Finding]:
         grave = is_symmetric(parameter, frozen)
         if grave or twins.locked > twins.silent:
             yield Finding(
+                "symmetric" if grave else "twins",
                 "error" if grave else "warning",
                 parameter.name,
                 f"{twins.locked} of {twins.units} units have the weights and the gradient of another unit",
@@ -82,6 +102,7 @@ def _dead(rows: Sequence[Judged]) -> Iterator[Finding]:
             continue
         bias = before.layer.bias if before is not None else None
         yield Finding(
+            "dead",
             "error" if row.verdict == "dead" else "warning",
             layer.name,
             f"{layer.dead} of {layer.units} units are zero for every sample",
@@ -89,6 +110,31 @@ def _dead(rows: Sequence[Judged]) -> Iterator[Finding]:
             "their inputs are negative on the whole batch, so neither signal nor gradient passes",
             f'torch.nn.init.zeros_(model.get_parameter("{bias}"))' if bias else REDRAW,
         )
+
+
+def _collapsed(rows: Sequence[Judged]) -> Iterator[Finding]:
+    """Distinct inputs become parallel."""
+    row = next((row for row in rows if row.verdict == "collapsing"), None)
+    if row is None:
+        return
+    layer = row.layer
+    ratio = row.signal_ratio
+    if ratio is not None and ratio <= 1 / RATIO:
+        seen = f"what differs between samples is {ratio:.1e} of what it was, though E[h²] is not"
+        cause = "biases feed every sample alike while the weights shrink what differs: all inputs look the same"
+    else:
+        about = "" if layer.correlation is None else f", mean cosine {layer.correlation:.4f}"
+        seen = f"outputs of distinct inputs are parallel: effective rank {layer.effective_rank or 1.0:.3f}{about}"
+        cause = "each layer turns its inputs towards one direction, and nothing carries the inputs past it"
+    yield Finding(
+        "collapsing",
+        "error",
+        _culprit(rows, row, "forward"),
+        f"collapsing from layer {layer.name} on: {seen}",
+        "distinct inputs stay distinct",
+        cause,
+        f"{REDRAW}  # and shortcuts around layers, or fewer of them",
+    )
 
 
 def _growth(rows: Sequence[Judged]) -> Iterator[Finding]:
@@ -117,6 +163,7 @@ def _grown(row: Judged, tensor: str, verdict: str, direction: str) -> Finding:
     what = f"{quantity} at layer {row.layer.name} is {ratio:.1e} times that at the {end} of the stretch"
     word = "large" if verdict == "exploding" else "small"
     return Finding(
+        verdict,
         "error",
         tensor,
         f"{verdict} {direction}: {what}",
@@ -126,23 +173,11 @@ def _grown(row: Judged, tensor: str, verdict: str, direction: str) -> Finding:
     )
 
 
-def _inputs(probe: Probe) -> Iterator[Finding]:
-    if probe.inputs is None or _INPUTS[0] <= probe.inputs[0].second <= _INPUTS[1]:
-        return
-    yield Finding(
-        "warning",
-        "inputs",
-        f"root mean square {sqrt(probe.inputs[0].second):.3g}",
-        "about 1",
-        "initializers assume inputs of unit size: the first layer starts outside the range where it learns",
-        "inputs = (inputs - inputs.mean()) / inputs.std()",
-    )
-
-
 def _unused(parameters: Mapping[str, ParameterProbe]) -> Iterator[Finding]:
     for parameter in parameters.values():
         if parameter.trainable and parameter.gradient is None:
             yield Finding(
+                "unused",
                 "warning",
                 parameter.name,
                 "no gradient: this forward pass does not use it",
@@ -158,6 +193,7 @@ def _still(parameters: Mapping[str, ParameterProbe]) -> Iterator[Finding]:
     if still:
         more = f" (and {len(still) - 1} more)" if len(still) > 1 else ""
         yield Finding(
+            "zero-gradient",
             "info",
             still[0],
             f"the gradient is exactly zero in the first step{more}",

@@ -13,6 +13,7 @@ class Finding:
     """One thing that a check has to say.
 
     Attributes:
+        rule: a short stable slug that tells findings apart ("twins", "loss-above-uniform"); docs/check.md lists them.
         severity: "error" (training will fail or hardly move), "warning" (likely unintended) or "info".
         tensor: the parameter, or the layer where no parameter is at fault.
         seen: what was measured.
@@ -20,10 +21,11 @@ class Finding:
         cause: why it comes about.
         remedy: a line of code that mends it (with `model` and `inputs` as given to the check).
 
-    >>> print(Finding("error", "fc1.weight", "4 units equal", "different units", "constant weights", "redraw()"))
-    error: fc1.weight: 4 units equal (expected different units); constant weights. Try: redraw()
+    >>> print(Finding("twins", "error", "fc1.weight", "4 equal", "different units", "constant weights", "redraw()"))
+    error: fc1.weight: 4 equal (expected different units); constant weights. Try: redraw()
     """
 
+    rule: str
     severity: Severity
     tensor: str
     seen: str

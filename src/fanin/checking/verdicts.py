@@ -13,11 +13,13 @@ because a stretch between two of them is short in any depth.
 
     exploding   forward or backward 10⁴ or more (100 times in size)
     vanishing   signal or backward 10⁻⁴ or less over at least two weight layers: an exponential, not one small layer
+    collapsing  the same of the signal where E[h²] stays above 10⁻²; or all outputs parallel from here to the end
     dead        an activation of which 95 % of the units or more are zero on the whole batch
     symmetric   half of a weight's units or more share weights and gradients with another: no step separates them
     non-finite  NaN or infinity in outputs or gradients
 
-Layers that are zero because their own weights are all zero are left out of the comparison.
+Layers that are zero because their own weights are all zero are left out of the comparison, and so are layers that the
+signal or the gradient is carried past (`fanin.checking.carried`).
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
+from fanin.checking.carried import arrives_at_end, reaches_here, varies_later
+from fanin.checking.collapse import collapsed
 from fanin.torch.probe import LayerProbe, ParameterProbe, Probe
 
-Verdict = Literal["healthy", "vanishing", "exploding", "dead", "symmetric", "non-finite"]
-GRAVITY: tuple[Verdict, ...] = ("non-finite", "symmetric", "dead", "exploding", "vanishing", "healthy")
+Verdict = Literal["healthy", "collapsing", "vanishing", "exploding", "dead", "symmetric", "non-finite"]
+GRAVITY: tuple[Verdict, ...] = ("non-finite", "symmetric", "dead", "exploding", "vanishing", "collapsing", "healthy")
 
 RATIO = 1e4
 DEPTH = 2
@@ -60,8 +64,11 @@ def judge(probe: Probe) -> tuple[Judged, ...]:
         _backward(rows, stretch)
         first = None
     _norms(rows)
+    start = collapsed(probe.layers, probe.alike)
+    for place in range(len(rows) if start is None else start, len(rows)):
+        rows[place] = _marked(rows[place], "collapsing", "forward")
     frozen = stuck(probe.parameters)
-    faded = [False, *(row.verdict == "vanishing" for row in rows)]
+    faded = [False, *(row.verdict in {"vanishing", "collapsing"} for row in rows)]
     return tuple(
         _local(row, probe.parameters, excused=sleeping or before, frozen=frozen)
         for row, sleeping, before in zip(rows, asleep, faded, strict=False)
@@ -89,6 +96,8 @@ def _forward(
     rows: list[Judged], stretch: range, asleep: Sequence[bool], first: tuple[float, float | None] | None
 ) -> None:
     last, depth, start = _last_weight(rows, stretch), 0, first
+    layers = [row.layer for row in rows]
+    small: list[int] = []
     for place in stretch:
         layer = rows[place].layer
         start = start or (layer.forward.second, layer.varying)
@@ -101,32 +110,46 @@ def _forward(
         if size is not None and size >= RATIO:
             rows[place] = _marked(rows[place], "exploding", "forward")
         elif signal is not None and signal <= 1 / RATIO and depth >= DEPTH and place < last:
-            rows[place] = _marked(rows[place], "vanishing", "forward")
+            brought = None if layer.varying is None else start[1]
+            if not brought or not varies_later(layers, place, brought / RATIO):
+                small.append(place)
+    # What biases feed stays up while the signal goes; where it goes too, the signal vanishes from the first layer on.
+    stays = all((rows[place].forward_ratio or 0.0) > RATIO**-0.5 for place in small)
+    for place in small:
+        rows[place] = _marked(rows[place], "collapsing" if stays else "vanishing", "forward")
 
 
 def _backward(rows: list[Judged], stretch: range) -> None:
-    last, depth, reference = _last_weight(rows, stretch), 0, 0.0
+    last, reference = _last_weight(rows, stretch), None
+    behind: set[int] = set()
     for place in reversed(range(stretch.start, last)):
-        energy = _energy(rows[place].layer)
-        reference = reference or energy
-        rows[place] = _compared(rows[place], energy, reference, depth >= DEPTH)
-        depth += rows[place].layer.weight is not None
+        layer = rows[place].layer
+        reference = reference or (layer if _energy(layer) else None)
+        # Layers that read the same tensor stand side by side, as queries, keys and values do: one step of depth.
+        side = -place if layer.reads is None else layer.reads
+        rows[place] = _compared(rows, place, reference, len(behind - {side}) >= DEPTH)
+        behind |= {side} if layer.weight is not None else set()
 
 
 def _norms(rows: list[Judged]) -> None:
     """The gradients of normalisation layers, compared with the last one's."""
     places = [place for place, row in enumerate(rows) if row.layer.kind == "norm" and _energy(row.layer)]
     for depth, place in enumerate(reversed(places)):
-        reference = _energy(rows[places[-1]].layer)
-        rows[place] = _compared(rows[place], _energy(rows[place].layer), reference, depth >= DEPTH)
+        rows[place] = _compared(rows, place, rows[places[-1]].layer, depth >= DEPTH)
 
 
-def _compared(row: Judged, energy: float, reference: float, deep: bool) -> Judged:
-    ratio = _ratio(energy, reference) if energy else None
-    row = replace(row, backward_ratio=ratio)
-    if ratio is not None and ratio >= RATIO:
+def _compared(rows: Sequence[Judged], place: int, end: LayerProbe | None, deep: bool) -> Judged:
+    energy = _energy(rows[place].layer)
+    ratio = None if end is None or not energy else _ratio(energy, _energy(end))
+    row = replace(rows[place], backward_ratio=ratio)
+    if ratio is None or end is None:
+        return row
+    layers = [each.layer for each in rows]
+    if ratio >= RATIO and not arrives_at_end(layers, place, 1 / RATIO):
         return _marked(row, "exploding", "backward")
-    return _marked(row, "vanishing", "backward") if ratio is not None and ratio <= 1 / RATIO and deep else row
+    if ratio <= 1 / RATIO and deep and not reaches_here(layers, place, end, 1 / RATIO):
+        return _marked(row, "vanishing", "backward")
+    return row
 
 
 def _marked(row: Judged, verdict: Verdict, direction: str) -> Judged:

@@ -1,4 +1,4 @@
-"""Several processes that write one checkpoint: each its part, all succeed or all fail."""
+"""Several processes that write or read together: each its part, all succeed or all fail."""
 
 from __future__ import annotations
 
@@ -23,18 +23,42 @@ _SLACK = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What it means for what ranks do together that one of them failed.
+
+    Attributes:
+        left: what there is then.
+        mended: what to do once the cause is mended.
+        lost: what to do where a rank was lost.
+    """
+
+    left: str
+    mended: str
+    lost: str
+
+
+CHECKPOINT = Outcome(
+    "the checkpoint is not whole and has no index",
+    "start all processes again: finished files are kept",
+    "start all processes again, and they go on with what is missing",
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among those that write one checkpoint; by default alone.
+    """This process among those that write or read together; by default alone.
 
     Attributes:
         rank: its number.
         count: how many there are.
         group: the process group through which they speak; None for one alone, which never does.
+        outcome: what a failure of one means for all.
     """
 
     rank: int = 0
     count: int = 1
     group: Any = None
+    outcome: Outcome = CHECKPOINT
 
     @property
     def first(self) -> bool:
@@ -76,8 +100,8 @@ class Ranks:
         failed = {rank: str(message["error"]) for rank, message in said.items() if "error" in message}
         if failed:
             raise WeightsError(
-                f"{listed_ranks(failed)} failed, so the checkpoint is not whole and has no index: "
-                f"{failed[min(failed)]}. Mend that and start all processes again: finished files are kept"
+                f"{listed_ranks(failed)} failed, so {self.outcome.left}: {failed[min(failed)]}. Mend that and "
+                f"{self.outcome.mended}"
             )
         return result
 
@@ -93,14 +117,14 @@ class Ranks:
             return exchange(self.rank, message, [self.group])
         except PlanError as error:
             lost = f"rank {self.rank} lost the other ranks ({_cause(error.__cause__ or error)})"
+            left = self.outcome.left[:1].upper() + self.outcome.left[1:]
             raise WeightsError(
-                f"{lost}: one of them died or was stopped; look at the first error of each. The checkpoint is not "
-                "whole and has no index: start all processes again, and they go on with what is missing"
+                f"{lost}: one of them died or was stopped; look at the first error of each. {left}: {self.outcome.lost}"
             ) from error
 
 
 @contextmanager
-def joined(share_bytes: int = 0) -> Generator[Ranks]:
+def joined(share_bytes: int = 0, outcome: Outcome = CHECKPOINT) -> Generator[Ranks]:
     """The processes that torchrun started with this one, while the block runs; alone outside of torchrun.
 
     They speak through gloo, which needs no accelerator; a process group that there is already is used as it is.
@@ -108,14 +132,15 @@ def joined(share_bytes: int = 0) -> Generator[Ranks]:
     Args:
         share_bytes: what a rank may write between two messages: how long the others wait for it (10 minutes, and one
             second for each 20 MB).
+        outcome: what a failure of one means for all.
 
     Raises:
         ArgumentError: RANK and WORLD_SIZE are not those of torchrun.
         WeightsError: the processes do not find each other.
     """
-    here = _of_group()
+    here = _of_group(outcome)
     if here is not None or _world_size() == 1:
-        yield here or Ranks()
+        yield here or Ranks(outcome=outcome)
         return
     _check_environment()
     import torch.distributed as dist
@@ -132,7 +157,7 @@ def joined(share_bytes: int = 0) -> Generator[Ranks]:
     except (RuntimeError, ValueError) as error:
         raise WeightsError(f"the {_world_size()} processes do not find each other: {_cause(error)}") from error
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
+        yield Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD, outcome)
     finally:
         dist.destroy_process_group()
 
@@ -154,13 +179,13 @@ def _cause(error: BaseException) -> str:
     return re.sub(r"^\[[^\]]*\]\s*", "", str(error).strip()).partition("\n")[0].partition(". ")[0]
 
 
-def _of_group() -> Ranks | None:
+def _of_group(outcome: Outcome) -> Ranks | None:
     """This process in the process group that there is already."""
     dist = sys.modules.get("torch.distributed")
     if dist is None or not dist.is_available() or not dist.is_initialized():
         return None
     count = dist.get_world_size()
-    return Ranks(dist.get_rank(), count, dist.group.WORLD if count > 1 else None)
+    return Ranks(dist.get_rank(), count, dist.group.WORLD if count > 1 else None, outcome)
 
 
 def _world_size() -> int:

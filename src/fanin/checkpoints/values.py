@@ -84,6 +84,7 @@ class Values:
         values = _memory(step.shape, DTYPES[step.dtype])
         if isinstance(step.action, Copy) and task.source is not None:
             values.copy_(task.source.values(self.seed))
+            task.source.release()
         elif isinstance(step.action, Replay):
             sources = Sources(self.whole, partial(self._draw_for, name))
             values.copy_(run(step.action.program, sources, limit=limit_for(step.shape)))

@@ -18,7 +18,10 @@ VERBS = {
     "init": "Draw a model's weights and write them to a file.",
     "load": "Put existing weights into a model, and account for every tensor.",
     "convert": "Convert weights between safetensors, GGUF and .pt.",
+    "audit": "Read every stored value once and say which tensor is damaged, repeated or of the wrong size.",
     "check": "Show whether the signal survives, layer by layer, forward and backward.",
+    "coord-check": "Train a few steps at several widths or depths, and see whether layers learn as much.",
+    "activation": "Say what an activation does to signals through depth, and which weights keep them.",
     "count": "Count parameters, bytes and operations.",
     "recipes": "List the recipes, or show one rule by rule.",
     "weights": "List what a weights file holds: tensors, types, bytes, metadata, statistics.",
@@ -35,7 +38,7 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in VERBS:
-            return import_module(f"fanin.cli.{cmd_name}").command
+            return import_module(f"fanin.cli.{cmd_name.replace('-', '_')}").command
         if not ctx.resilient_parsing:  # a shell that completes must not be told
             raise BadInput(str(fanin.UnknownNameError.among("verb", cmd_name, VERBS)))
         return None

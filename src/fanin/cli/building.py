@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     Inputs = Tensor | dict[str, Tensor]
 
 
-def captured(model: str) -> fanin.Captured:
-    """The model of that name, nothing allocated."""
-    return fanin.capture(fanin.models.factory(model))
+def captured(model: str, dtype: str | None = None) -> fanin.Captured:
+    """The model of that name, nothing allocated; its floating tensors of another dtype where one is named."""
+    make = fanin.models.factory(model)
+    if dtype is None:
+        return fanin.capture(make)
+    import torch
+
+    return fanin.capture(lambda: make().to(getattr(torch, dtype)))
 
 
 def example(model: str, sample: tuple[int, ...] | None, batch: int = 1) -> Inputs | None:

@@ -10,7 +10,8 @@ import click
 import fanin
 from fanin.cli import options
 from fanin.cli.building import captured, example, needed
-from fanin.cli.printing import json_option, progress, show
+from fanin.cli.printing import json_option, markdown_option, print_text, progress, show
+from fanin.cli.report_files import ReportFiles, report_files, summary_option
 from fanin.cli.verb import FINDINGS, BadInput, verb
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ SAMPLES, SEQUENCES = 100, 8
 @click.option("--weights", type=options.FILE, help="Check the weights in this file instead of drawing them.")
 @click.option(
     "--data",
+    "--inputs",
+    "data",
     metavar="WHAT",
     help="mnist: real digits with their labels; random; or a .npy file of inputs. "
     "By default mnist for mnist-fc and mnist-cnn, else random.",
@@ -37,7 +40,21 @@ SAMPLES, SEQUENCES = 100, 8
     help=f"Samples in a batch; by default {SAMPLES}, or {SEQUENCES} where a sample is a sequence of tokens (hf:TYPE).",
 )
 @options.input_shape
+@click.option("--lr", type=float, metavar="RATE", help="Judge Adam's first step at this learning rate, too.")
+@click.option(
+    "--thorough", is_flag=True, help="Also Jacobians' singular values and precision in bfloat16: more passes."
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning"]),
+    default="warning",
+    show_default=True,
+    help="The mildest finding that makes the exit code 1.",
+)
+@report_files
+@summary_option
 @json_option
+@markdown_option
 def command(
     model: str,
     recipe: str,
@@ -46,29 +63,44 @@ def command(
     data: str | None,
     batch: int | None,
     sample: tuple[int, ...] | None,
+    lr: float | None,
+    thorough: bool,
+    fail_on: str,
+    files: ReportFiles,
+    as_summary: bool,
     as_json: bool,
+    as_markdown: bool,
 ) -> int:
     """Run one batch through MODEL, forward and backward, and compare each layer with what theory expects.
 
-    Exit code 1 if a layer vanishes or explodes, or there is another finding.
+    Exit code 0 if all is well, 1 if there is a finding as grave as --fail-on says, 2 if the input cannot be used.
     """
     from fanin.report.checks import check_report
 
     with progress(f"Checking {model}"):
         inputs, loss = batch_of(model, data, batch or usual_batch(model), sample)
-        report = fanin.check(weighted(model, recipe, seed, weights, inputs), inputs, loss)
-    show(as_json, report.to_dict, lambda width: check_report(report, width, model))
-    return FINDINGS if any(finding.severity != "info" for finding in report.findings) else 0
+        made, plan = weighted(model, recipe, seed, weights, inputs)
+        report = fanin.check(made, inputs, loss, plan=plan, thorough=thorough, lr=lr, seed=seed)
+    files.write(report)
+    if as_summary or as_markdown:
+        print_text(report.summary() if as_summary else report.to_markdown())
+    else:
+        show(as_json, report.to_dict, lambda width: check_report(report, width, model))
+    grave = {"error"} if fail_on == "error" else {"error", "warning"}
+    return FINDINGS if any(finding.severity in grave for finding in report.findings) else 0
 
 
-def weighted(model: str, recipe: str, seed: int, weights: Path | None, inputs: Any) -> nn.Module:
-    """The model with drawn weights, or with those of a file."""
+def weighted(
+    model: str, recipe: str, seed: int, weights: Path | None, inputs: Any
+) -> tuple[nn.Module, fanin.Plan | None]:
+    """The model with drawn weights and the plan that drew them, or with the weights of a file."""
     made = captured(model)
     if weights is None:
-        return fanin.materialize(made.model, fanin.plan(made, recipe, inputs), seed=seed)
+        plan = fanin.plan(made, recipe, inputs)
+        return fanin.materialize(made.model, plan, seed=seed), plan
     # What a file does not hold (tables that the model computes) is what the model's own code makes.
     fanin.load(made, weights, inputs=inputs, seed=seed, strict=True, nonfinite="allow")
-    return made.model
+    return made.model, None
 
 
 def usual_batch(model: str) -> int:

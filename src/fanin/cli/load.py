@@ -51,7 +51,11 @@ def _policies(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 @options.recipe()
 @options.seed
 @options.input_shape
+@click.option(
+    "--only", multiple=True, metavar="PATTERN", help="Load these tensors of the model; draw all others by the recipe."
+)
 @click.option("--ignore", multiple=True, metavar="PATTERN", help="Leave these tensors of the file out.")
+@click.option("--dtype", type=click.Choice(list(options.DTYPES)), help="Give the model this type, and round to it.")
 @click.option("--cast", is_flag=True, help="Round to the model's dtypes where they cannot hold every value.")
 @click.option("--strict", is_flag=True, help="Fail if a tensor is missing or has no place in the model.")
 @click.option("--allow-nonfinite", is_flag=True, help="Load NaN and infinities as they are.")
@@ -67,7 +71,9 @@ def command(
     recipe: str,
     seed: int,
     sample: tuple[int, ...] | None,
+    only: tuple[str, ...],
     ignore: tuple[str, ...],
+    dtype: str | None,
     cast: bool,
     strict: bool,
     allow_nonfinite: bool,
@@ -80,7 +86,7 @@ def command(
     What the weights lack is drawn by the recipe; what does not fit is an error unless a policy says what to do.
     """
     place = _place(output, force)
-    made = captured(model)
+    made = captured(model, None if dtype is None else options.DTYPES[dtype])
     with progress(f"Loading {', '.join(map(str, weights))}") as advance:
         ledger = fanin.load(
             made,
@@ -90,7 +96,8 @@ def command(
             recipe=recipe,
             seed=seed,
             inputs=example(model, sample) if recipe != "native" or sample else None,
-            cast=cast,
+            cast=cast or dtype is not None,
+            only=only or None,
             ignore=ignore,
             strict=strict,
             nonfinite="allow" if allow_nonfinite else "error",

@@ -20,6 +20,7 @@ from fanin.cli.verb import FINDINGS, verb
 @click.option("--explain", metavar="NAME", help="Tell all about this tensor, module or pattern of names.")
 @options.input_shape
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Also write the plan to this file, as JSON.")
+@click.option("--html", type=options.FILE, help="Also write the plan as one HTML page, with search and filters.")
 @click.option("--all", "--no-group", "every", is_flag=True, help="One row for every tensor, repeated layers too.")
 @json_option
 @markdown_option
@@ -30,6 +31,7 @@ def command(
     explain: str | None,
     sample: tuple[int, ...] | None,
     output: Path | None,
+    html: Path | None,
     every: bool,
     as_json: bool,
     as_markdown: bool,
@@ -51,6 +53,8 @@ def command(
         other = None if against is None else fanin.plan(made, recipe=against, inputs=inputs)
     if output is not None:
         write_text(output, plan.to_json() + "\n")
+    if html is not None:
+        plan.to_html(html)
     if explain is not None:
         print_text(plan.explain(explain))
     elif as_markdown:

@@ -78,7 +78,7 @@ def gain(activation: str | Callable[..., Any], parameter: float | None = None) -
     >>> round(gain(lambda x: x * (x > 0), None).backward, 8)
     1.41421356
     """
-    name = activation if isinstance(activation, str) else _name_of(activation)
+    name = activation if isinstance(activation, str) else name_of(activation)
     if isinstance(activation, str):
         moments, exact = _named(name, parameter)
     else:
@@ -146,5 +146,6 @@ def _measured(function: Callable[..., Any], numbers: tuple[float, ...], name: st
     return gaussian_expectations(array_function(bound, name), name)
 
 
-def _name_of(activation: Callable[..., Any]) -> str:
+def name_of(activation: Callable[..., Any]) -> str:
+    """What a callable calls itself."""
     return getattr(activation, "__name__", type(activation).__name__)

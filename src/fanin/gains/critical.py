@@ -85,20 +85,28 @@ def critical_point(
 
 @lru_cache(_CACHED)
 def _critical(activation: str, parameter: float | None, variance: float, layers: int) -> CriticalPoint:
+    return critical_of(lambda each: response(activation, each, parameter), activation, variance, layers)
+
+
+def critical_of(
+    measured: Callable[[float], Response], name: str, variance: float = 0.0, layers: int = 50
+) -> CriticalPoint:
+    """`critical_point` of anything that has a response at every variance."""
+
     def at(log_variance: float) -> Response:
-        return response(activation, exp(log_variance), parameter)
+        return measured(exp(log_variance))
 
     try:
         ends = [at(log(_SMALL)), at(log(_LARGE))]
     except ArgumentError:  # flat at 0, as x − tanh x: too small for its own rounding
         ends = [at(0.0)] * 2
     if all(abs(x - 1) < _SAME for end in ends for x in (end.growth, end.steady_chi)):
-        return _kept(activation, at(log(variance) if variance else 0.0), "any scale")
+        return _kept(name, at(log(variance) if variance else 0.0), "any scale")
     if variance:
-        return _kept(activation, response(activation, variance, parameter), "fixed point")
+        return _kept(name, measured(variance), "fixed point")
     crossing = _crossing(at)
     if crossing is not None:
-        return _kept(activation, crossing, "fixed point")
+        return _kept(name, crossing, "fixed point")
     if all(abs(x - 1) < _CLOSE for x in (ends[0].growth, ends[0].steady_chi)):
         return _vanishing(at, 1 / ends[0].slope_second_moment, layers)
     unit = at(0.0)

@@ -96,11 +96,15 @@ def mirrored_response(activation: str, variance: float = 1.0, parameter: float |
 
 @lru_cache(_CACHED)
 def _response(activation: str, variance: float, parameter: float | None, mirrored: bool) -> Response:
-    f = array_function(formula(activation, parameter), activation)
+    return measured_response(array_function(formula(activation, parameter), activation), activation, variance, mirrored)
+
+
+def measured_response(f: Function, name: str, variance: float, mirrored: bool = False) -> Response:
+    """`response` of any elementwise function of an array."""
     width = sqrt(variance)
     scaled = _odd_part(f, width) if mirrored else _scaled(f, width)
-    _, square, slope = gaussian_expectations(scaled, activation)
-    _, weighted, _ = gaussian_expectations(lambda x: x * scaled(x), activation)
+    _, square, slope = gaussian_expectations(scaled, name)
+    _, weighted, _ = gaussian_expectations(lambda x: x * scaled(x), name)
     growth = (weighted / square - 1) / 2 if square else 0.0
     return Response(variance, square, slope / variance, float(f"{growth:.9g}"))
 

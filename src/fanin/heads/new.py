@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from fanin.errors import ArgumentError, PlanError
-from fanin.heads.bias import Link, start
+from fanin.graph import Graph
+from fanin.heads.bias import Link, Start, start
 from fanin.heads.find import Head, find_head
 from fanin.heads.record import HeadChange
 from fanin.initializers import Constant, Initializer
 from fanin.random.stream import Stream
 from fanin.recipes import Recipe, named
+from fanin.torch.agreement import Team
 from fanin.torch.fill import fill
-from fanin.torch.native import native
+from fanin.torch.native import Native, native
+from fanin.torch.pieces import is_part
 from fanin.torch.planning import plan
 from fanin.torch.protection import given_up
 from fanin.torch.refusing_kept import refuse_kept
-from fanin.torch.resizing import Resizing, check_resizable, configs
+from fanin.torch.resizable import check_resizable, refuse_whole
+from fanin.torch.resized import lay, resized
+from fanin.torch.resizing import Resizing, configs
 from fanin.torch.same_pass import check_same_pass
+from fanin.torch.sharded import fully_sharded
 from fanin.torch.trace import trace
 
 _COUNTS = frozenset(("num_labels", "num_classes", "n_classes", "num_class", "n_labels"))
@@ -56,7 +64,7 @@ def new_head(
     them has the old shape: make the optimizer afterwards. Nothing is changed if an error is raised.
 
     Args:
-        model: real, on any device; not sharded or quantised.
+        model: real, on any device, sharded or not (DTensor, FSDP2: every rank calls this); not quantised.
         out_features: C, the number of outputs.
         head: name of the head's module, or of a module that it is in; found by the graph where None.
         init: "zero", the name of a recipe, a recipe, or an initializer, for the weight; a recipe also gives the bias
@@ -73,7 +81,8 @@ def new_head(
     Raises:
         ArgumentError: an argument that cannot mean anything; no head, or several.
         UnknownNameError: no module or recipe of that name.
-        PlanError: a head that is tied, sharded, quantised, protected, or followed by what wants the old size.
+        PlanError: a head that is tied, quantised, protected, or followed by what wants the old size; a model under
+            FSDP1, ZeRO-3 or DistributedDataParallel; another rank failed, or was asked for something else.
         TraceError: the forward pass fails on `inputs`.
 
     Source: Lin et al. 2017, arXiv 1708.02002 (RetinaNet), section 4.1; Dosovitskiy et al. 2021, arXiv 2010.11929.
@@ -87,49 +96,105 @@ def new_head(
     >>> print(*(round(chance, 6) for chance in model(torch.ones(1, 4)).softmax(-1).tolist()[0]))
     0.9 0.1
     """
-    _check(model, out_features, seed)
-    started = start(out_features, bias, prior, link)
-    recipe = _recipe(init)
-    source = native(model)
-    graph = trace(model, inputs, source.plan)
-    found = find_head(model, graph, head)
-    check_resizable(model, found.weight.name, found.weight.tensor)
-    protected = refuse_kept(model, found.names, override_keep=override_keep)
-    if not found.takes_a_bias and bool(started.values.any()):
-        kind = type(found.module).__name__
-        raise PlanError(f"{found.name!r} ({kind}) has no bias, and its code adds none: only bias 0 fits it")
-    before, outputs = tuple(found.weight.tensor.shape), found.outputs
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(f"new_head changes a module, got {type(model).__name__}")
+    refuse_whole(model)
+    fully_sharded.reshard(model)
+    team = Team.of(model)
+
+    def prepare() -> _Prepared:
+        _check(out_features, seed)
+        started = start(out_features, bias, prior, link)
+        recipe = _recipe(init)
+        source = native(model)
+        graph = trace(model, inputs, source.plan)
+        found = find_head(model, graph, head)
+        for each in (found.weight, *(() if found.bias is None else (found.bias,))):
+            check_resizable(model, each.name, each.tensor)
+        protected = refuse_kept(model, found.names, override_keep=override_keep)
+        _check_bias(found, with_bias=bool(started.values.any()))
+        return _Prepared(source, graph, found, started, init, recipe, protected, inputs)
+
+    ready = team.agreed_request(prepare, model, seed, partial(_Prepared.lines, outputs=out_features))
+    found, started = ready.found, ready.started
+    before, free = tuple(found.weight.tensor.shape), bias is None and prior is None
     with torch.no_grad(), given_up(model, found.names), Resizing(model) as resizing:
-        beside = _resized(resizing, found, out_features, with_bias=bool(started.values.any()))
-        sizes = tuple(_counts(resizing, model, outputs, out_features))
-        if out_features != outputs:
-            check_same_pass(model, graph, inputs, source.plan)
-        weight, why, bias_law = _laws(model, found, init, recipe, inputs)
-        fill(found.weight.tensor, weight, Stream.named(seed, found.weight.name))
-        law = None if bias is not None or prior is not None else bias_law
-        if beside is not None and law is not None and found.bias is not None:
-            fill(beside, law, Stream.named(seed, found.bias.name))
-        elif beside is not None:
-            beside.copy_(torch.from_numpy(started.values))
-    zero = weight == Constant(0.0)
+        made = team.decided(lambda: _changed(model, resizing, ready, out_features, seed, free=free))
+    zero = made.weight == Constant(0.0)
     return HeadChange(
-        model=type(source.model).__name__,
+        model=type(ready.source.model).__name__,
         head=found.name,
         before=before,
         after=tuple(found.weight.tensor.shape),
-        weight=why,
-        bias="" if beside is None else started.why if law is None else law.describe(),
-        loss=started.loss if zero and law is None else None,
+        weight=made.why,
+        bias="" if made.beside is None else started.why if made.law is None else made.law.describe(),
+        loss=started.loss if zero and made.law is None else None,
         seed=seed,
-        sizes=sizes,
-        given_up=protected,
+        sizes=made.sizes,
+        given_up=ready.protected,
         notes=("no gradient passes a zero weight: the first step moves the head alone",) if zero else (),
     )
 
 
-def _check(model: object, out_features: object, seed: int) -> None:
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"new_head changes a module, got {type(model).__name__}")
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    """What is to be done, checked."""
+
+    source: Native
+    graph: Graph
+    found: Head
+    started: Start
+    init: object
+    recipe: Recipe | None
+    protected: tuple[str, ...]
+    inputs: Any
+
+    def lines(self, outputs: int) -> Sequence[str]:
+        """What all ranks must have in common."""
+        init = self.init if self.recipe is None else self.recipe.name
+        return f"{outputs} outputs of {self.found.name}", f"init {init!r}", f"bias {self.started.values.tolist()}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Made:
+    """What was done: the weight's law and the reason, the bias and its law, and the numbers that changed."""
+
+    weight: Initializer
+    why: str
+    beside: torch.Tensor | None
+    law: Initializer | None
+    sizes: tuple[str, ...]
+
+
+def _changed(model: nn.Module, resizing: Resizing, ready: _Prepared, outputs: int, seed: int, *, free: bool) -> _Made:
+    """Give the head its size and values; `free` where the recipe may give the bias its law."""
+    found, started, before = ready.found, ready.started, ready.found.outputs
+    beside = _resized(model, resizing, found, outputs, with_bias=bool(started.values.any()))
+    sizes = tuple(_counts(resizing, model, before, outputs))
+    if outputs != before:
+        check_same_pass(model, ready.graph, ready.inputs, ready.source.plan)
+    weight, why, bias_law = _laws(model, found, ready.init, ready.recipe, ready.inputs)
+    fill(found.weight.tensor, weight, Stream.named(seed, found.weight.name))
+    law = bias_law if free else None
+    if beside is not None and law is not None and found.bias is not None:
+        fill(beside, law, Stream.named(seed, found.bias.name))
+    elif beside is not None:
+        lay(beside, 0, 0, torch.from_numpy(started.values))
+    return _Made(weight, why, beside, law, sizes)
+
+
+def _check_bias(found: Head, *, with_bias: bool) -> None:
+    if not found.takes_a_bias and with_bias:
+        kind = type(found.module).__name__
+        raise PlanError(f"{found.name!r} ({kind}) has no bias, and its code adds none: only bias 0 fits it")
+    if found.bias is None and with_bias and is_part(found.weight.tensor):
+        raise PlanError(
+            f"{found.name!r} has no bias, and a sharded head cannot get one: change the model before it is sharded, or "
+            "let the bias be 0"
+        )
+
+
+def _check(out_features: object, seed: int) -> None:
     if type(out_features) is not int or out_features < 1:
         raise ArgumentError(f"out_features must be a positive integer, got {out_features!r}")
     Stream.named(seed, "")
@@ -146,13 +211,15 @@ def _recipe(init: object) -> Recipe | None:
     return None
 
 
-def _resized(resizing: Resizing, found: Head, outputs: int, *, with_bias: bool) -> torch.Tensor | None:
+def _resized(
+    model: nn.Module, resizing: Resizing, found: Head, outputs: int, *, with_bias: bool
+) -> torch.Tensor | None:
     """Give the head's tensors their new shapes, without values yet; the bias, where it has one or is to have one."""
     old = found.weight.tensor
     shape = [outputs if axis == found.dim else extent for axis, extent in enumerate(old.shape)]
-    resizing.tensor(old, old.new_zeros(shape), found.dim, replaced=True)
+    resizing.tensor(old, resized(model, found.weight.name, old, shape), found.dim)
     if found.bias is not None:
-        resizing.tensor(found.bias.tensor, found.bias.tensor.new_zeros(outputs), 0, replaced=True)
+        resizing.tensor(found.bias.tensor, resized(model, found.bias.name, found.bias.tensor, (outputs,)), 0)
         return found.bias.tensor
     if not with_bias:
         return None

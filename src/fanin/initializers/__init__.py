@@ -16,6 +16,7 @@ from fanin.initializers.orthogonal import Orthogonal as Orthogonal
 from fanin.initializers.ramp import Cycle as Cycle
 from fanin.initializers.ramp import Ramp as Ramp
 from fanin.initializers.row_normalized import RowNormalized as RowNormalized
+from fanin.initializers.scaled import Scaled as Scaled
 from fanin.initializers.sparse import Sparse as Sparse
 from fanin.initializers.truncated_normal import TruncatedNormal as TruncatedNormal
 from fanin.initializers.uniform import Uniform as Uniform

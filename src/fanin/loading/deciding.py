@@ -15,7 +15,7 @@ from fanin.loading.matching import Matches, unused_of
 from fanin.loading.policies import Policies, Rule
 from fanin.names import Taken
 from fanin.plans.change_words import told
-from fanin.plans.steps import Copy, Draw, Keep, Replay, Step
+from fanin.plans.steps import Action, Copy, Draw, Keep, Replay, Step
 from fanin.torch.materialize.copies import Copied, Sources
 from fanin.torch.pieces import shape_of
 from fanin.torch.protection import Mark, has_values
@@ -95,12 +95,13 @@ class Deciding:
 
     def _decision(self, entry: StoredTensor) -> Decision:
         if entry.name in self.left:
-            return Decision(replace(_bare(entry), action=Keep(), why="not among the tensors to load"), "kept")
+            why = "not among the tensors to load"
+            return Decision(_bare(entry, Keep(), why), "kept") if has_values(entry.tensor) else self._drawn(entry, why)
         if entry.name not in self.matches.taken:
             return self._without_values(entry)
         source, taken = self.matches.taken[entry.name]
         copy = Copy(source.source, taken.key, taken.changes)
-        step = replace(_bare(entry), action=copy, why=taken.why)
+        step = _bare(entry, copy, taken.why)
         stored = self._stored_shape(step, copy, source)
         if stored == step.shape:
             return Decision(step, "loaded", told(copy.changes))
@@ -117,7 +118,7 @@ class Deciding:
         what = f"{taken.key!r} has shape {list(stored)}, the model wants {list(step.shape)}"
         if rule.kind in ("redraw", "keep"):
             why = f"the file's has shape {list(stored)}; policy {rule.kind}"
-            kept = Decision(replace(_bare(entry), action=Keep(), why=why), "kept")
+            kept = Decision(_bare(entry, Keep(), why), "kept")
             decision = self._drawn(entry, why) if rule.kind == "redraw" else kept
             return replace(decision, unused=self._unused(entry, f"has another shape than {entry.name}"))
         if rule.kind not in CHANGING:
@@ -146,9 +147,9 @@ class Deciding:
     def _without_values(self, entry: StoredTensor) -> Decision:
         mark = self.marks.get(entry.name)
         if mark is not None and mark.values and mark.held:
-            return Decision(replace(_bare(entry), action=Keep(), why=mark.why), "kept")
+            return Decision(_bare(entry, Keep(), mark.why), "kept")
         if not entry.persistent and has_values(entry.tensor):
-            return Decision(replace(_bare(entry), action=Keep(), why="a buffer that no file holds"), "kept")
+            return Decision(_bare(entry, Keep(), "a buffer that no file holds"), "kept")
         return self._drawn(entry, "the file lacks it" if entry.persistent else "a buffer that no file holds")
 
     def _drawn(self, entry: StoredTensor, why: str) -> Decision:
@@ -161,10 +162,10 @@ class Deciding:
         return step if traced is None else replace(traced[entry.name], action=step.action, why=step.why)
 
 
-def _bare(entry: StoredTensor) -> Step:
+def _bare(entry: StoredTensor, action: Action, why: str) -> Step:
     dtype = str(entry.tensor.dtype).removeprefix("torch.")
-    shape = shape_of(entry.tensor)
-    return Step(entry.name, shape, dtype, entry.kind, Keep(), "", aliases=entry.aliases, persistent=entry.persistent)
+    shape, aliases = shape_of(entry.tensor), entry.aliases
+    return Step(entry.name, shape, dtype, entry.kind, action, why, aliases=aliases, persistent=entry.persistent)
 
 
 def _source(step: Step) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fanin.torch.stretches import Stretch, joined, look_through
+from fanin.torch.reads import Reads
+from fanin.torch.stretches import Bytes, Read, Stretch, joined
 
 _WORD = 8
 _EXPONENTS = {
@@ -21,40 +22,63 @@ _EXPONENTS = {
 DTYPES = frozenset(_EXPONENTS)
 
 
-class Look:
-    """Looks at runs of bytes, by any thread, for a value of one dtype that is not finite."""
+def _words(dtype: torch.dtype) -> tuple[np.uint64, ...]:
+    """The same for a whole word of values."""
+    copies = _WORD // dtype.itemsize
+    repeat = sum(1 << (64 // copies * place) for place in range(copies))
+    exponents, units, signs = (np.uint64(bits * repeat) for bits in _EXPONENTS[dtype])
+    return exponents, units, signs
 
-    __slots__ = ("_exponents", "_found", "_signs", "_units")
 
-    def __init__(self, dtype: torch.dtype, chunks: int) -> None:
-        copies = _WORD // dtype.itemsize
-        repeat = sum(1 << (64 // copies * place) for place in range(copies))
-        self._exponents, self._units, self._signs = (np.uint64(bits * repeat) for bits in _EXPONENTS[dtype])
-        self._found = np.zeros((chunks, 2), np.uint64)
+_BITS = {dtype: _words(dtype) for dtype in _EXPONENTS}
 
-    def __call__(self, run: NDArray[np.uint8], number: int) -> None:
-        """Look at one chunk of whole values, each chunk once."""
-        whole = run.size // _WORD * _WORD
-        self._look(run[:whole], self._found[number, :1])
-        if whole < run.size:
-            rest = np.zeros(_WORD, np.uint8)
-            rest[: run.size - whole] = run[whole:]
-            self._look(rest, self._found[number, 1:])
 
-    @property
-    def all_finite(self) -> bool:
-        """Whether every value was."""
-        return not (self._found & self._signs).any()
+class Finite:
+    """Looks at runs of bytes, in any thread, for a value of one dtype that is not finite.
 
-    def _look(self, run: NDArray[np.uint8], found: NDArray[np.uint64]) -> None:
+    Attributes:
+        all_finite: whether there was none so far.
+    """
+
+    __slots__ = ("all_finite", "exponents", "signs", "units")
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.exponents, self.units, self.signs = _BITS[dtype]
+        self.all_finite = True
+
+    def look(self, run: Bytes) -> None:
+        """Look at whole values, which begin at a multiple of their size in memory."""
         from fanin.loading.finite_kernel import find_not_finite
 
-        words = run.view(np.uint64)
-        find_not_finite(words if words.flags.aligned else words.copy(), self._exponents, self._units, found)
+        before = min(-_address(run) % _WORD, run.size)
+        after = before + (run.size - before) // _WORD * _WORD
+        found = np.zeros(1, np.uint64)
+        find_not_finite(run[before:after].view(np.uint64), self.exponents, self.units, found)
+        self._judge(found)
+        self._look_at_ends(run[:before], run[after:])
+
+    def refuse(self) -> None:
+        """One was found."""
+        self.all_finite = False
+
+    def _look_at_ends(self, *runs: Bytes) -> None:
+        """Look at less than a word, in new memory that it need not fill."""
+        from fanin.loading.finite_kernel import find_not_finite
+
+        for run in runs:
+            if run.size:
+                word, found = np.zeros(_WORD, np.uint8), np.zeros(1, np.uint64)
+                word[: run.size] = run
+                find_not_finite(word.view(np.uint64), self.exponents, self.units, found)
+                self._judge(found)
+
+    def _judge(self, found: NDArray[np.uint64]) -> None:
+        if found[0] & self.signs:
+            self.refuse()
 
 
 def all_finite(stored: Iterable[tuple[Stretch, torch.dtype]]) -> bool:
-    """Whether all values of some tensors in files are finite; they are read once, by all threads, and not mapped.
+    """Whether all values of some tensors in files are finite; they are read once, by all threads.
 
     Args:
         stored: their bytes and one of `DTYPES`.
@@ -65,10 +89,13 @@ def all_finite(stored: Iterable[tuple[Stretch, torch.dtype]]) -> bool:
     by_dtype: dict[torch.dtype, list[Stretch]] = {}
     for stretch, dtype in stored:
         by_dtype.setdefault(dtype, []).append(stretch)
-    for dtype, stretches in by_dtype.items():
-        runs = joined(stretches)
-        look = Look(dtype, sum(run.chunks for run in runs))
-        look_through(runs, look)
-        if not look.all_finite:
-            return False
-    return True
+    looks = {dtype: Finite(dtype) for dtype in by_dtype}
+    largest = max((each.nbytes for stretches in by_dtype.values() for each in stretches), default=0)
+    reads = [Read(run, None, looks[dtype]) for dtype, stretches in by_dtype.items() for run in joined(stretches)]
+    for each in Reads.of(reads, largest):
+        each.run()
+    return all(look.all_finite for look in looks.values())
+
+
+def _address(run: Bytes) -> int:
+    return run.__array_interface__["data"][0]

@@ -25,13 +25,14 @@ from fanin.random import Stream
 from fanin.recipes import Recipe
 from fanin.torch.agreement import Team
 from fanin.torch.capture import Captured
+from fanin.torch.collections_paused import collections_paused
 from fanin.torch.file_tensors import OpenedWeights
 from fanin.torch.materialize import materialize
 from fanin.torch.materialize.checks import checked
 from fanin.torch.materialize.copies import Copied, Sources, Weights
 from fanin.torch.materialize.tasks import listed
-from fanin.torch.protection import BY_USER, lock_loaded, protections
-from fanin.torch.tensors import StoredTensor, stored_tensors
+from fanin.torch.protection import BY_USER, lock_loaded, protections_among
+from fanin.torch.tensors import StoredTensor, registrations, stored_among
 
 _NONFINITE = ("error", "allow")
 
@@ -81,7 +82,7 @@ def load(
         seed: of what is drawn, from 0 to 2⁶⁴ − 1.
         inputs: what to trace the model with, for a recipe and for "resample"; made up where None.
         cast: round to the model's dtypes; else a dtype may differ only where every value survives.
-        only: patterns of the tensors to load; all others stay as they are.
+        only: patterns of the tensors to load; all others stay as they are, or are drawn where they have no values.
         ignore: patterns of names in the files that are left out without a word.
         strict: raise where the files lack a tensor of the model, or have one that it has no place for.
         nonfinite: "error", or "allow" to load NaN and infinities as they are (and to read a real model's file once).
@@ -118,7 +119,7 @@ def load(
     asked = _Asked(model, module, Policies.of(policy), Laws(model, recipe, inputs), seed, cast, nonfinite == "error")
     patterns = _Patterns(None if only is None else _listed(only), _listed(ignore), strict, override_keep)
 
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), collections_paused():
 
         def prepare() -> _Prepared:
             ready = _prepared(asked, weights, rename, patterns)
@@ -186,7 +187,8 @@ class _Prepared:
 def _prepared(
     asked: _Asked, weights: GivenWeights | Sequence[GivenWeights], rename: Rename | None, patterns: _Patterns
 ) -> _Prepared:
-    stored = stored_tensors(asked.module)
+    entries = list(registrations(asked.module))
+    stored = stored_among(entries)
     names = [name for entry in stored for name in entry.names]
     asked.policies.check_used(names)
     check_patterns(patterns.only or (), names, "tensor or module")
@@ -197,7 +199,7 @@ def _prepared(
     if patterns.strict:
         check_strict(matches, path)
     check_any(matches, stored, path)
-    marks = protections(asked.module)
+    marks = protections_among(entries)
     guarded = [name for name in matches.taken if name in marks and marks[name].source == BY_USER]
     if guarded and not patterns.override_keep:
         raise PlanError(

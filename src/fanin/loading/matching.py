@@ -58,7 +58,8 @@ def matched(
         ArgumentError, WeightsError: rules or files that cannot be used.
     """
     wanted = [_wanted(entry) for entry in stored if entry.persistent]
-    skipped = {entry.name for entry in stored if policies.rule(entry.names).kind == "skip"}
+    skips = any(rule.kind == "skip" for _, rule in policies.rules)
+    skipped = {entry.name for entry in stored if skips and policies.rule(entry.names).kind == "skip"}
     found = [
         resolve(wanted, each.offered, rename=rename, metadata=each.metadata, config=_config(model)) for each in sources
     ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from fanin.errors import WeightsError
-from fanin.loading.finite import DTYPES, Look
-from fanin.torch.file_tensors import OpenedWeights, bytes_of
-from fanin.torch.stretches import CHUNK, in_chunks
+from fanin.loading.finite import DTYPES, Finite
+from fanin.torch.file_tensors import OpenedWeights
+from fanin.torch.reads import look_through
+from fanin.torch.stretches import Read, bytes_of
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -31,9 +34,8 @@ def _surely_finite(values: torch.Tensor) -> bool:
     """Whether the bits say so, read once by all threads; False where only torch can tell."""
     if values.dtype not in DTYPES or not values.is_cpu or not values.is_contiguous():
         return False
-    run = bytes_of(values)
-    look = Look(values.dtype, -(-run.size // CHUNK))
-    in_chunks(run, look)
+    look = Finite(values.dtype)
+    look_through(bytes_of(values), look)
     return look.all_finite
 
 
@@ -106,16 +108,15 @@ class FiniteWeights(OpenedWeights):
         self._check(name, values)
         return values
 
-    def read_into(self, name: str, out: torch.Tensor, threads: int | None = None) -> bool:
-        """As `OpenedWeights.read_into`; each run of values is looked at while the caches hold it."""
-        stretch = self.stretch(name)
-        if stretch is None:
-            return False
-        look = Look(out.dtype, stretch.chunks) if out.dtype in DTYPES else None
-        stretch.read_into(bytes_of(out), threads, look)
-        if look is None or not look.all_finite:
+    def read_to(self, name: str, out: torch.Tensor) -> Read | None:
+        """As `OpenedWeights.read_to`; each run of values is looked at while it is copied."""
+        read = super().read_to(name, out)
+        return read if read is None or out.dtype not in DTYPES else replace(read, look=Finite(out.dtype))
+
+    def check_read(self, name: str, read: Read, out: torch.Tensor) -> None:
+        """Raise if not all values are finite, after they were read."""
+        if not isinstance(read.look, Finite) or not read.look.all_finite:
             self._check(name, out)
-        return True
 
     def _check(self, name: str, values: torch.Tensor) -> None:
         if told := not_finite(values):

@@ -6,6 +6,7 @@ from fanin.models.inputs import example_inputs
 from fanin.models.mlp import mlp
 from fanin.models.mnist import mnist_cnn, mnist_fc
 from fanin.models.presets import presets, with_preset
+from fanin.models.python_objects import python_function
 
 __all__ = [
     "build",
@@ -17,5 +18,6 @@ __all__ = [
     "mnist_fc",
     "names",
     "presets",
+    "python_function",
     "with_preset",
 ]

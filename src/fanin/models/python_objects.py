@@ -1,4 +1,4 @@
-"""Model factories from the user's own Python: `path.py:factory`, `package.module:factory`."""
+"""Model factories and functions from the user's own Python: `path.py:name`, `package.module:name`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from torch import nn
 
@@ -30,14 +31,40 @@ def python_factory(text: str) -> Factory:
         UnknownNameError: no such file, module or factory.
         ArgumentError: the code fails, or the object cannot be called without arguments or returns no module.
     """
-    place, _, name = text.rpartition(":")
-    module = _run_file(text, Path(place)) if place.endswith(".py") else _import(text, place)
-    made = getattr(module, name, None)
-    if made is None:
-        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
-        raise UnknownNameError.among(f"factory in {place}", name, own)
+    made = _object(f"model {text!r}", text, "factory")
     _check_factory(text, made)
     return lambda: _build(text, made)
+
+
+def python_function(text: str) -> Callable[..., Any]:
+    """The function that `text` names: `path.py:function` or `package.module:function`; of a class, an object of it.
+
+    Raises:
+        UnknownNameError: no such file, module or function.
+        ArgumentError: the code fails, or the object cannot be called.
+
+    >>> python_function("math:tanh")(0.0), python_function("torch.nn:GELU")
+    (0.0, GELU(approximate='none'))
+    """
+    found = _object(f"function {text!r}", text, "function")
+    if isinstance(found, type):
+        try:
+            found = found()
+        except Exception as error:
+            raise ArgumentError(f"function {text!r}: making a {found.__name__} fails: {error}") from error
+    if not callable(found):
+        raise ArgumentError(f"function {text!r} is a {type(found).__name__}, which cannot be called")
+    return found
+
+
+def _object(label: str, text: str, kind: str) -> Any:
+    place, _, name = text.rpartition(":")
+    module = _run_file(label, Path(place)) if place.endswith(".py") else _import(label, place)
+    found = getattr(module, name, None)
+    if found is None:
+        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        raise UnknownNameError.among(f"{kind} in {place}", name, own)
+    return found
 
 
 def _check_factory(text: str, made: object) -> None:
@@ -60,14 +87,14 @@ def _build(text: str, made: Callable[[], object]) -> nn.Module:
     return model
 
 
-def _run_file(text: str, path: Path) -> ModuleType:
+def _run_file(label: str, path: Path) -> ModuleType:
     if not path.is_file():
-        raise UnknownNameError(f"model {text!r}: there is no file {str(path)!r}")
+        raise UnknownNameError(f"{label}: there is no file {str(path)!r}")
     # Registered under a name of its own, because dataclasses and pickle look a class's module up.
     name = f"_fanin_user_{path.stem}_{blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()}"
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ArgumentError(f"model {text!r}: {path} cannot be run as Python")
+        raise ArgumentError(f"{label}: {path} cannot be run as Python")
     module = module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -75,20 +102,20 @@ def _run_file(text: str, path: Path) -> ModuleType:
             spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise ArgumentError(f"model {text!r}: {path} fails with {type(error).__name__}: {error}") from error
+        raise ArgumentError(f"{label}: {path} fails with {type(error).__name__}: {error}") from error
     return module
 
 
-def _import(text: str, name: str) -> ModuleType:
+def _import(label: str, name: str) -> ModuleType:
     try:
         with _importable(Path.cwd()):
             return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise UnknownNameError(f"model {text!r}: there is no importable module {name!r}") from None
-        raise ArgumentError(f"model {text!r}: importing {name} fails: {error}") from error
+            raise UnknownNameError(f"{label}: there is no importable module {name!r}") from None
+        raise ArgumentError(f"{label}: importing {name} fails: {error}") from error
     except Exception as error:
-        raise ArgumentError(f"model {text!r}: importing {name} fails with {type(error).__name__}: {error}") from error
+        raise ArgumentError(f"{label}: importing {name} fails with {type(error).__name__}: {error}") from error
 
 
 @contextmanager

@@ -51,6 +51,8 @@ def _new_values(change: Change) -> str:
             return f"{c:+g}"
         case ("scale", c):
             return f"× {c:g}"
+        case ("scale_along", d, *factors):
+            return f"dimension {d} × {len(factors)} factors from {min(factors):g} to {max(factors):g}"
         case ("cast", dtype):
             return f"as {dtype}"
         case ("pad", d, size, fill):

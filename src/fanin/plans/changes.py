@@ -15,6 +15,7 @@ A change is `(op, *arguments)`, JSON data. Integers are dimensions (from 0), siz
     ("pairs_to_halves", heads)         rows of each head from interleaved rotary pairs to halves
     ("halves_to_pairs", heads)         its inverse
     ("add", c), ("scale", c)           x + c and c · x, in float32 where the stored type is narrower
+    ("scale_along", d, c, …)           each of as many equal runs of a dimension times its own number, likewise
     ("cast", dtype)                    rounded to another dtype
     ("pad", d, size, "zeros"|"mean")   new indices at the end: zeros, or the mean of the old ones
     ("pad_drawn", law, n, m, …)        grown to the shape n × m × …, the new elements drawn from a law
@@ -53,6 +54,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "halves_to_pairs": ("n", ""),
     "add": ("f", ""),
     "scale": ("f", ""),
+    "scale_along": ("if", "f"),
     "cast": ("s", ""),
     "pad": ("ins", ""),
     "pad_drawn": ("l", "n"),

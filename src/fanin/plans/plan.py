@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from fanin.errors import PlanError, UnknownNameError
@@ -16,6 +17,7 @@ from fanin.plans.diff import PlanDiff, diff
 from fanin.plans.explain import explained
 from fanin.plans.json_form import checked, field_of, parsed, step_from_dict, step_to_dict
 from fanin.plans.markdown import plan_markdown
+from fanin.plans.page import write_plan_page
 from fanin.plans.steps import Draw, Step, Unknown
 from fanin.plans.text import plan_table
 from fanin.random import STREAM_VERSION
@@ -91,6 +93,14 @@ class Plan(Mapping[str, Step]):
     def to_markdown(self, *, group: bool = True) -> str:
         """The plan as a Markdown table; `group` tells repeated layers as one."""
         return plan_markdown(self.steps, self.notes, self.title, group=group)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the plan as one HTML file that needs no network, with search and filters.
+
+        Raises:
+            WeightsError: the file cannot be written.
+        """
+        return write_plan_page(self.title, self.steps, self.notes, path)
 
     def explain(self, name: str) -> str:
         """All that the plan knows about a tensor, in sentences.

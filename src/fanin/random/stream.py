@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import prod
+from operator import index
 
 from fanin.errors import ArgumentError
 
@@ -87,6 +88,10 @@ def seeded(seed: int) -> blake2b:
     Raises:
         ArgumentError: the seed is not an integer from 0 to 2⁶⁴ − 1.
     """
-    if not 0 <= seed < 2**64:
+    try:
+        number = index(seed)  # NumPy's integers too
+    except TypeError:
+        raise ArgumentError(f"seed must be a whole number from 0 to 2**64 - 1, got {seed!r}") from None
+    if not 0 <= number < 2**64:
         raise ArgumentError(f"seed must be from 0 to 2**64 - 1, got {seed}")
-    return blake2b(seed.to_bytes(8, "little"), digest_size=8, person=f"fanin stream {STREAM_VERSION}".encode())
+    return blake2b(number.to_bytes(8, "little"), digest_size=8, person=f"fanin stream {STREAM_VERSION}".encode())

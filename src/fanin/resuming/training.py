@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader
 
-from fanin.checkpoints.ranks import Ranks, joined
+from fanin.checkpoints.ranks import Outcome, Ranks, joined
 from fanin.errors import ArgumentError, WeightsError
 from fanin.plans import Plan
 from fanin.resuming import random_states
@@ -23,6 +23,17 @@ from fanin.resuming.parts import part_of
 from fanin.resuming.snapshot import RANDOM, check, give, take
 from fanin.resuming.store import Taken, store
 from fanin.resuming.stored import Stored, load
+
+_RESUMING = Outcome(
+    "no rank may go on from this save",
+    "start all processes again",
+    "start all processes again",
+)
+_SAVING = Outcome(
+    "this save is not whole, and earlier ones stay",
+    "start all processes again: they go on from the last one",
+    "start all processes again, and they go on from the last one",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +132,7 @@ class Training:
             WeightsError: a damaged save, or one that does not fit; says in what, and nothing has changed.
             ArgumentError: no save of that step.
         """
-        with joined() as ranks:
+        with joined(outcome=_RESUMING) as ranks:
             names = ranks.gathered(ranks.together(lambda: self._chosen(step) if ranks.first else []))
             if not names:
                 return None
@@ -143,7 +154,7 @@ class Training:
         """
         states = take(self._parts)
         shared = {name: states.pop(name) for name in self._shared}
-        with joined() as ranks:
+        with joined(outcome=_SAVING) as ranks:
             taken = Taken(
                 self.step, self._provenance, shared, states, lambda name, key: self._shared[name].is_local(key)
             )

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch._subclasses.fake_tensor import FakeTensor
 
 from fanin.errors import WeightsError
-from fanin.torch.stretches import Stretch
+from fanin.torch.stretches import Read, Stretch
 from fanin.weights import DTYPES, Tensor, WeightsFile
 from fanin.weights.file_bytes import Place
 
@@ -38,6 +36,7 @@ class OpenedWeights(Mapping[str, torch.Tensor]):
     def __init__(self, file: WeightsFile, tensors: Mapping[str, Tensor], is_own: bool = False) -> None:
         self.file = file
         self._tensors = tensors
+        self._places = file.places if tensors is file else {}
         self.is_own = is_own
 
     @property
@@ -52,7 +51,7 @@ class OpenedWeights(Mapping[str, torch.Tensor]):
 
     def place(self, name: str) -> Place | None:
         """Dtype, shape and bytes of a tensor, without reading it; None where the file has it in another form."""
-        return self.file.places.get(name) if self._tensors is self.file else None
+        return self._places.get(name)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -70,6 +69,8 @@ class OpenedWeights(Mapping[str, torch.Tensor]):
             return None
         if place.begin % DTYPES[place.dtype].itemsize:
             return None  # the view would be a copy
+        if len(self.file.files) == 1:
+            return Stretch(self.file.files[0], place.begin, place.nbytes)
         values = self._tensors[name].data
         for file in self.file.files:
             begin = file.begin_of(values)
@@ -77,18 +78,19 @@ class OpenedWeights(Mapping[str, torch.Tensor]):
                 return Stretch(file, begin, values.nbytes)
         return None
 
-    def read_into(self, name: str, out: torch.Tensor, threads: int | None = None) -> bool:
-        """Read a tensor's bytes to those of `out`, which has its shape and dtype, in rows; whether they can be.
+    def read_to(self, name: str, out: torch.Tensor) -> Read | None:
+        """How a tensor's bytes are read to those of `out`, which has its shape and dtype, in rows; None if not so.
 
-        Unlike a copy of `self[name]` it leaves nothing mapped, and a file that is shortened meanwhile is an error.
+        Unlike a copy of `self[name]` it leaves nothing mapped.
 
         Raises:
-            WeightsError: the file changed, or cannot be read.
+            WeightsError: the file changed.
         """
         stretch = self.stretch(name)
-        if stretch is not None:
-            stretch.read_into(bytes_of(out), threads)
-        return stretch is not None
+        return None if stretch is None else Read(stretch, out)
+
+    def check_read(self, name: str, read: Read, out: torch.Tensor) -> None:
+        """Raise if the values that were read to `out` may not go into a model: here, all may."""
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return to_torch(self._tensors[name])
@@ -101,11 +103,6 @@ class OpenedWeights(Mapping[str, torch.Tensor]):
 
     def __len__(self) -> int:
         return len(self._tensors)
-
-
-def bytes_of(tensor: torch.Tensor) -> NDArray[np.uint8]:
-    """The memory of a tensor in rows on the CPU."""
-    return tensor.detach().view(-1).view(torch.uint8).numpy()
 
 
 def to_torch(tensor: Tensor) -> torch.Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 
@@ -14,7 +15,7 @@ from fanin.plans import Plan
 from fanin.plans.steps import Keep, Step, Unknown
 from fanin.torch.capture import Captured, capture
 from fanin.torch.sharded.flat import refuse_flat
-from fanin.torch.tensors import StoredTensor, stored_tensors
+from fanin.torch.tensors import StoredTensor, registrations, stored_tensors
 from fanin.torch.trace.twin import empty_like, twin_with
 from fanin.torch.unwrapped import unwrapped
 
@@ -64,6 +65,34 @@ def _of_module(model: nn.Module) -> Plan:
     return Plan(tuple(_step(entry, captured) for entry in stored), type(model).__name__, "native", captured.notes)
 
 
+def native_at(
+    model: nn.Module, shapes: Mapping[str, tuple[int, ...]], adjust: Callable[[nn.Module], None]
+) -> dict[str, Step]:
+    """What the model's reset code would draw if its tensors had other shapes: by name, where it draws them.
+
+    Args:
+        model: as of `native`.
+        shapes: of every stored tensor.
+        adjust: sets what the code reads beside the tensors (fields of a config), on a copy of the model.
+    """
+    bare = unwrapped(model)
+
+    def reset() -> nn.Module:
+        entries = {entry.name: entry.tensor for entry in stored_tensors(bare)}
+        tensors = {name: _empty(tensor, shapes[name]) for name, tensor in entries.items()}
+        twin = twin_with(bare, tensors)
+        adjust(twin)
+        return _reset(twin)
+
+    steps = capture(reset).plan.values()
+    return {step.name: step for step in steps if not isinstance(step.action, Unknown | Keep)}
+
+
+def _empty(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    empty = torch.empty(shape, dtype=tensor.dtype)
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+
+
 def _blank(model: nn.Module, stored: tuple[StoredTensor, ...]) -> nn.Module:
     return twin_with(model, {entry.name: empty_like(entry.tensor, "cpu") for entry in stored})
 
@@ -73,6 +102,7 @@ def _reset(model: nn.Module) -> nn.Module:
     if callable(initialize) and hasattr(model, "config"):
         for module in model.modules():
             vars(module).pop("_is_hf_initialized", None)
+        _untie(model)
         initialize()
         return model
     # As in constructors: children first, then the module that holds them.
@@ -82,6 +112,15 @@ def _reset(model: nn.Module) -> nn.Module:
             if callable(reset):
                 reset()
     return model
+
+
+def _untie(model: nn.Module) -> None:
+    """Leave a tied parameter to its first holder: constructors draw before they tie, so the later draws are lost."""
+    holders: dict[int, nn.Module] = {}
+    for entry in list(registrations(model)):
+        first = holders.setdefault(id(entry.tensor), entry.module)
+        if first is not entry.module and isinstance(entry.tensor, nn.Parameter):
+            setattr(entry.module, entry.key, empty_like(entry.tensor, "cpu"))
 
 
 def _step(entry: StoredTensor, captured: Plan) -> Step:

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from fanin.errors import ArgumentError, UnknownNameError
 from fanin.plans.steps import Keep, Step, Unknown
 from fanin.torch.capture import Captured
-from fanin.torch.tensors import Registration, identity, registrations
+from fanin.torch.tensors import Registration, identities, identity, registrations
 
 _KEPT = "_fanin_kept"  # in a module's __dict__: the keys of its own tensors that are kept
 _FILLED = "_fanin_loaded"  # those of them that `fanin.load` has filled
@@ -99,7 +99,7 @@ def lock_loaded(model: nn.Module, names: Collection[str]) -> tuple[str, ...]:
             vars(entry.module)[_KEPT] = _kept(entry.module) | {entry.key}
             vars(entry.module)[_FILLED] = _filled(entry.module) | {entry.key}
         vars(entry.tensor)[_LOADED] = True
-    return _names(found)
+    return tuple(dict.fromkeys(entry.name for entry in found))
 
 
 def unkeep(model: nn.Module | Captured, *chosen: Chosen) -> tuple[str, ...]:
@@ -156,12 +156,15 @@ def protections(model: nn.Module) -> dict[str, Mark]:
 def protections_among(entries: Sequence[Registration]) -> dict[str, Mark]:
     """`protections` of the tensors that are registered so."""
     marking = {module for module in {entry.module for entry in entries} if _KEPT in vars(module)}
-    perhaps = [entry for entry in reversed(entries) if entry.tensor.__dict__ or entry.module in marking]
-    marks = {identity(entry.tensor): mark for entry in perhaps if (mark := _mark(entry)) is not None}
-    if not marks:
+    perhaps = (entry.tensor.__dict__ or entry.module in marking for entry in entries)
+    own = [_mark(entry) if may else None for entry, may in zip(entries, perhaps, strict=True)]
+    if not any(own):
         return {}
-    marked = ((entry, marks.get(identity(entry.tensor))) for entry in entries)
-    return {entry.name: replace(mark, held=has_values(entry.tensor)) for entry, mark in marked if mark is not None}
+    keys = identities([entry.tensor for entry in entries])
+    marks = {key: mark for key, mark in zip(reversed(keys), reversed(own), strict=True) if mark is not None}
+    without = {mark: replace(mark, held=False) for mark in set(marks.values())}
+    marked = ((entry, marks.get(key)) for entry, key in zip(entries, keys, strict=True))
+    return {entry.name: mark if has_values(entry.tensor) else without[mark] for entry, mark in marked if mark}
 
 
 def honoured(
@@ -260,5 +263,6 @@ def _means(chosen: object, entry: Registration, model: nn.Module) -> bool:
 
 
 def _names(entries: Sequence[Registration]) -> tuple[str, ...]:
-    firsts = {identity(entry.tensor): entry.name for entry in reversed(entries)}
-    return tuple(dict.fromkeys(firsts[identity(entry.tensor)] for entry in entries))
+    keys = [identity(entry.tensor) for entry in entries]
+    firsts = {key: entry.name for key, entry in zip(reversed(keys), reversed(entries), strict=True)}
+    return tuple(dict.fromkeys(map(firsts.__getitem__, keys)))

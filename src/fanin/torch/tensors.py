@@ -87,7 +87,7 @@ def stored_among(entries: Sequence[Registration]) -> tuple[StoredTensor, ...]:
     if not entries:
         return ()
     names, _, _, tensors, kinds, persistent = zip(*entries, strict=True)
-    keys = _identities(tensors)
+    keys = identities(tensors)
     _check_names(names, keys)
     if len(set(keys)) == len(keys):
         return tuple(map(_NEW_STORED, zip(names, tensors, kinds, repeat(()), persistent, strict=False)))
@@ -177,7 +177,7 @@ def share_hooks(old: torch.Tensor, new: torch.Tensor) -> None:
             setattr(new, kind, getattr(old, kind))
 
 
-def _identities(tensors: Sequence[torch.Tensor]) -> list[Hashable]:
+def identities(tensors: Sequence[torch.Tensor]) -> list[Hashable]:
     """The identity of each; where nothing else begins at a tensor's address, the address alone."""
     if not PLAIN_CLASSES.issuperset(map(type, tensors)):
         return list(map(identity, tensors))

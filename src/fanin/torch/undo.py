@@ -27,12 +27,12 @@ class Undo:
 
     def set(self, owner: Any, name: str, value: Any) -> None:
         """Set an attribute, to be set back; with it all that a property of that name sets."""
-        self._remember(vars(owner))
+        self.keep(vars(owner))
         setattr(owner, name, value)
 
     def put(self, held: dict[str, Any], key: str, value: Any) -> None:
         """Set an entry, to be set back in its place among the others."""
-        self._remember(held)
+        self.keep(held)
         held[key] = value
 
     def run(self) -> None:
@@ -40,7 +40,8 @@ class Undo:
         while self._steps:
             self._steps.pop()()
 
-    def _remember(self, held: dict[str, Any]) -> None:
+    def keep(self, held: dict[str, Any]) -> None:
+        """Have a dict back as it is now, whatever is done to it."""
         before = dict(held)
 
         def back() -> None:

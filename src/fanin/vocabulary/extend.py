@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from fanin.errors import ArgumentError
-from fanin.plans import Plan
-from fanin.random.stream import Stream
-from fanin.torch.native import native
-from fanin.torch.resizing import Resizing, check_resizable
+from fanin.graph import Graph
+from fanin.torch.agreement import Team
+from fanin.torch.native import Native, native
+from fanin.torch.resizable import check_resizable, refuse_whole
+from fanin.torch.resizing import Resizing
 from fanin.torch.same_pass import check_same_pass
+from fanin.torch.sharded import fully_sharded
 from fanin.torch.trace import trace
-from fanin.vocabulary.record import Extension, TableChange
-from fanin.vocabulary.rows import Rows, drawn_rows, own_law
+from fanin.vocabulary.consequences import kl_bound, notes
+from fanin.vocabulary.growing import Grown, grown
+from fanin.vocabulary.record import Extension
+from fanin.vocabulary.request import Method, Request, check_arguments, read_request
 from fanin.vocabulary.tables import Table
 from fanin.vocabulary.tables import tables as tables_of
-from fanin.vocabulary.tokens import New, Tokens, known_rows, read_tokens
-
-Method = Literal["mean", "mean-cov", "subtoken", "copy", "normal"]
-METHODS = ("mean", "mean-cov", "subtoken", "copy", "normal")
+from fanin.vocabulary.tokens import New
 
 
 def extend_vocabulary(
@@ -48,6 +48,10 @@ def extend_vocabulary(
     tokens take them first. All old values stay as they are. Parameters stay the objects they are; what an optimizer
     keeps for them has the old shape, so make the optimizer afterwards. Nothing is changed if an error is raised.
 
+    A sharded table stays a DTensor of its mesh and placements, under `fully_shard` too, before the first forward pass
+    or after many. Each rank brings one table together at a time, computes what one process would, and keeps its part:
+    the same bits. All ranks succeed, or all raise and no model is changed.
+
     Methods, each for every table by itself, in float64 and rounded once to the table's dtype:
 
     - "mean": e = μ, the mean of the trained rows. A head then gives each new token the mean logit, and as
@@ -62,7 +66,7 @@ def extend_vocabulary(
       trained model's are mostly far below, so that new tokens may take most of the probability.
 
     Args:
-        model: real, on any device; not yet sharded or quantised.
+        model: real, on any device, sharded or not (DTensor, FSDP2: every rank calls this); not quantised.
         tokens: how many; their strings; or for each string the old id, ids or text that it is made of.
         size: instead of tokens: how many the vocabulary shall have, as len(tokenizer) where they are added already.
         method: as above.
@@ -80,8 +84,9 @@ def extend_vocabulary(
         ArgumentError: an argument that cannot mean anything, or no table to be found.
         UnknownNameError: no such table.
         DataError: a table that holds NaN or infinity.
-        PlanError: a table that is sharded, quantised or without values; an own law that is not known; or a model
-            whose forward pass fails with the new sizes.
+        PlanError: a table that is quantised or without values; a model under FSDP1, ZeRO-3 or
+            DistributedDataParallel, whose sizes are fixed, or whose forward pass fails with the new ones; an own law
+            that is not known; another rank failed, or was asked for something else.
         TraceError: the forward pass fails on `inputs`.
 
     Source: Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models" (a post; its 1e-5 as in the
@@ -95,23 +100,30 @@ def extend_vocabulary(
     >>> bool(torch.allclose(model[0].weight[50], model[0].weight[:50].mean(0)))
     True
     """
-    _check(model, tokens, size, method, pad_to_multiple_of, scale, seed)
-    source = native(model)
-    graph = trace(model, inputs, source.plan)
-    found = tables_of(model, graph, tables)
-    for table in found:
-        check_resizable(model, table.name, table.stored.tensor)
-    request = _request(tokens, size, method, tokenizer, trained, pad_to_multiple_of, found[0].rows)
-    made = [_new_rows(table, request, method, scale, seed, source.plan) for table in found]
-    notes = tuple(_notes(found, request, frozenset(graph.unreached)))
-    with torch.no_grad(), Resizing(model) as resizing:
-        changes = tuple(_extended(resizing, table, rows, request) for table, rows in zip(found, made, strict=True))
-        rows = {table.rows for table in found}
-        sizes = tuple(dict.fromkeys(resizing.numbers(lambda key: "vocab" in key, rows, request.after)))
-        if request.after != request.before:
-            check_same_pass(model, graph, inputs, source.plan)
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ArgumentError(f"extend_vocabulary changes a module, got {type(model).__name__}")
+    refuse_whole(model)
+    fully_sharded.reshard(model)
+    team = Team.of(model)
+
+    def prepare() -> _Prepared:
+        check_arguments(tokens, size, method, pad_to_multiple_of, scale, seed)
+        source = native(model)
+        graph = trace(model, inputs, source.plan)
+        found = tables_of(model, graph, tables)
+        for table in found:
+            check_resizable(model, table.name, table.stored.tensor)
+        request = read_request(tokens, size, method, tokenizer, trained, pad_to_multiple_of, scale, seed, found[0].rows)
+        return _Prepared(source, graph, found, request)
+
+    ready = team.agreed_request(prepare, model, seed, _Prepared.lines)
+    request = ready.request
+    with torch.no_grad():
+        made = [grown(model, table, request, ready.source.plan, team) for table in ready.found]
+        with Resizing(model) as resizing:
+            sizes = team.decided(lambda: _changed(model, resizing, made, ready, inputs))
     return Extension(
-        model=type(source.model).__name__,
+        model=type(ready.source.model).__name__,
         method=method,
         seed=seed,
         ids=tuple(range(request.first, request.first + len(request.tokens))),
@@ -120,157 +132,39 @@ def extend_vocabulary(
         after=request.after,
         trained=len(request.trained),
         padding=request.padding,
-        kl_bound=_bound(found, request, method),
-        tables=changes,
+        kl_bound=kl_bound(ready.found, request),
+        tables=tuple(each.change for each in made),
         sizes=sizes,
-        notes=notes,
+        notes=tuple(notes(ready.found, request, frozenset(ready.graph.unreached), made[0].equal)),
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Request:
-    """New tokens from row `first` on, in a table that grows from `before` to `after` rows."""
+class _Prepared:
+    """What is to be done, checked as far as it can be without looking at values."""
 
-    tokens: Tokens
-    trained: torch.Tensor
-    first: int
-    before: int
-    after: int
+    source: Native
+    graph: Graph
+    found: Sequence[Table]
+    request: Request
 
-    @property
-    def padding(self) -> int:
-        """Rows after the new tokens' that are added."""
-        return self.after - max(self.before, self.first + len(self.tokens))
-
-
-def _check(model: object, tokens: object, size: object, method: str, multiple: object, scale: float, seed: int) -> None:
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"extend_vocabulary changes a module, got {type(model).__name__}")
-    if (tokens is None) == (size is None):
-        raise ArgumentError("pass either tokens (how many, or which) or size (how many there shall be in all)")
-    if method not in METHODS:
-        raise ArgumentError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if multiple is not None and (type(multiple) is not int or multiple < 1):
-        raise ArgumentError(f"pad_to_multiple_of must be a positive integer, got {multiple!r}")
-    if not 0 <= scale < float("inf"):
-        raise ArgumentError(f"scale must be a finite number from 0 on, got {scale!r}")
-    Stream.named(seed, "")
-
-
-def _request(
-    tokens: New | None, size: int | None, method: str, tokenizer: Any, trained: Any, multiple: int | None, before: int
-) -> _Request:
-    known = known_rows(trained, before, tokenizer)
-    first = int(known[-1]) + 1
-    if size is not None:
-        if type(size) is not int or size <= first:
-            raise ArgumentError(f"size={size!r} leaves no room for new tokens: {first} rows are trained already")
-        tokens = size - first
-    read = read_tokens(tokens, tokenizer, method)
-    foreign = [each for ids in read.pieces for each in ids if not 0 <= each < first]
-    if foreign:
-        raise ArgumentError(f"a new token is to be made of id {foreign[0]}, but old ids go from 0 to {first - 1}")
-    after = max(before, first + len(read))
-    return _Request(read, known, first, before, after if multiple is None else -(-after // multiple) * multiple)
-
-
-def _new_rows(table: Table, request: _Request, method: str, scale: float, seed: int, own: Plan) -> torch.Tensor:
-    """The rows of the new tokens, [k, width] in float64."""
-    count, rows = len(request.tokens), _rows(table, request)
-    match method:
-        case "mean":
-            return rows.mean().expand(count, -1)
-        case "mean-cov":
-            return rows.around_mean(count, scale, seed)
-        case "normal":
-            shape = list(table.stored.tensor.shape)
-            shape[table.dim] = request.first + count
-            rows.mean()
-            law = own_law(own[table.name])
-            return drawn_rows(law, table.name, tuple(shape), table.dim, request.first, seed)
-        case _:
-            return rows.of_pieces(_within(table, request.tokens.pieces))
-
-
-def _rows(table: Table, request: _Request) -> Rows:
-    return Rows.of(table.name, table.stored.tensor, table.dim, request.trained)
-
-
-def _within(table: Table, pieces: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Old ids as the table's own rows: beyond a smaller table the row that stands in for them."""
-    return [[each if each < table.rows else (table.stands_in or 0) for each in ids] for ids in pieces]
-
-
-def _extended(resizing: Resizing, table: Table, new: torch.Tensor, request: _Request) -> TableChange:
-    """Write one table and say so."""
-    old, count, rows = table.stored.tensor, len(request.tokens), _rows(table, request)
-    shape = list(old.shape)
-    shape[table.dim] = request.after
-    values = torch.empty(shape, dtype=old.dtype, device=old.device)
-    if request.after > table.rows:
-        values.narrow(table.dim, table.rows, request.after - table.rows).copy_(_along(rows.mean()[None], table, shape))
-    values.narrow(table.dim, 0, table.rows).copy_(old)
-    if table.stands_in is not None and table.rows < request.before:
-        stand_in = old.narrow(table.dim, table.stands_in, 1)
-        values.narrow(table.dim, table.rows, request.before - table.rows).copy_(stand_in)
-    values.narrow(table.dim, request.first, count).copy_(_along(new, table, shape))
-    old_shape, old_norm = tuple(old.shape), rows.norms()
-    resizing.tensor(old, values, table.dim)
-    stored = Rows.of(table.name, values, table.dim, torch.arange(request.first, request.first + count))
-    distinct = len(stored.values[request.first : request.first + count].float().unique(dim=0))
-    return TableChange(
-        table.name, table.kind, old_shape, tuple(shape), old_norm, stored.norms(), distinct, table.stored.aliases
-    )
-
-
-def _along(rows: torch.Tensor, table: Table, shape: Sequence[int]) -> torch.Tensor:
-    """Rows, [n, width], in the layout of the table."""
-    others = [extent for axis, extent in enumerate(shape) if axis != table.dim]
-    return rows.reshape(len(rows), *others).movedim(0, table.dim)
-
-
-def _bound(found: Sequence[Table], request: _Request, method: str) -> float | None:
-    """ln(1 + the largest sum over new rows of an old row's weights): Z grows by at most that share.
-
-    Each new logit is a mean of old ones, with weights that sum to 1, and exp is convex.
-    """
-    outputs = [table for table in found if "output" in table.kind]
-    if not outputs:
-        return 0.0
-    if method not in ("mean", "subtoken", "copy") or not all(table.linear for table in outputs):
-        return None
-    known, pad = len(request.trained), request.padding
-    if method == "mean":
-        return log(1 + (len(request.tokens) + pad) / known)
-    shares = torch.zeros(request.first, dtype=torch.float64)
-    for ids in request.tokens.pieces:
-        shares.index_add_(0, torch.tensor(ids), torch.full((len(ids),), 1 / len(ids), dtype=torch.float64))
-    return log(1 + float(shares.max()) + pad / known)
-
-
-def _notes(found: Sequence[Table], request: _Request, unreached: frozenset[str]) -> Iterator[str]:
-    outputs = [table for table in found if "output" in table.kind]
-    if not outputs:
-        yield "no head with an output for each token was found: the input tables alone were extended"
-    bent = [table.name for table in outputs if not table.linear]
-    if unseen := [name for name in bent if name in unreached]:
-        yield f"the forward pass was not followed up to {', '.join(unseen)}, so no bound is known: pass inputs="
-    elif bent:
-        yield f"a nonlinearity bends the logits of {', '.join(bent)}: exp is convex, what bends it is not, so no bound"
-    if request.first < request.before:
-        used = min(request.before - request.first, len(request.tokens))
-        yield (
-            f"{used} new tokens took rows that were there and not trained; what is said of KL is said against the old "
-            "model without these rows"
+    def lines(self) -> Sequence[str]:
+        """What all ranks must have in common."""
+        told = (
+            f"{each.name} ({each.kind}) along {each.dim}, {'no' if each.stored.tensor.grad is None else 'a'} gradient"
+            for each in self.found
         )
-    elif (equal := _equal_last(found[0])) > 1:
-        yield (
-            f"the last {equal} old rows of {found[0].name} are equal: padding that was never trained? Then pass "
-            f"trained={request.before - equal}"
-        )
+        return (*told, *self.request.lines())
 
 
-def _equal_last(table: Table) -> int:
-    """How many rows at the end were the same before the new ones came."""
-    rows = table.stored.tensor.detach().movedim(table.dim, 0)
-    return int((rows == rows[-1]).flatten(1).all(1).flip(0).cumprod(0).sum())
+def _changed(
+    model: nn.Module, resizing: Resizing, made: Sequence[Grown], ready: _Prepared, inputs: Any
+) -> tuple[str, ...]:
+    """Put the tables into the model; says which numbers changed with them."""
+    before, after = {each.table.rows for each in made}, ready.request.after
+    for each in made:
+        resizing.tensor(each.table.stored.tensor, each.values, each.table.dim, each.grads)
+    sizes = tuple(dict.fromkeys(resizing.numbers(lambda key: "vocab" in key, before, after)))
+    if after != ready.request.before:
+        check_same_pass(model, ready.graph, inputs, ready.source.plan)
+    return sizes

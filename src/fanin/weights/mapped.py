@@ -116,6 +116,17 @@ class MappedFile:
                 raise WeightsError("the file ends before its tensors do", path=self.path, offset=begin + done)
             done += count
 
+    def mapped_again(self) -> mmap.mmap:
+        """A second mapping of the file, for reading only, that knows nothing of what was written to the first.
+
+        Raises:
+            WeightsError: the system refuses.
+        """
+        try:
+            return _map(self._handle.number)
+        except (OSError, ValueError) as error:
+            raise unreadable(error, self.path) from None
+
     def release(self) -> None:
         """Give back the memory of what was touched; it is read from the file again when touched again."""
         if hasattr(mmap, "MADV_DONTNEED"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -13,8 +14,11 @@ from fanin.random.kernels.decorators import spliced
 LEAST = 1 << 24
 """Bytes of memory from which it pays: what is smaller is likely read again while the caches still hold it."""
 
-_LINE = 64
-_VECTORS = 2  # of a line: 32 bytes each, the widest that the compiler splits well for any CPU
+LINE = 64
+"""Bytes of a line of the caches."""
+
+VECTOR = 32
+"""Bytes that are copied at a time, the most that the compiler splits well for any CPU."""
 
 
 @spliced
@@ -22,9 +26,9 @@ def put_past_caches(out: Any, at: int, values: Any, count: int) -> None:
     """`count` of the values into out[at:], of the same dtype; whole lines of memory are written past the caches."""
     size = out.itemsize
     begin, source = uint64(out.ctypes.data) + uint64(at * size), uint64(values.ctypes.data)
-    head = min(int(-begin & uint64(_LINE - 1)) // size, count)
-    lines = (count - head) * size // _LINE
-    tail = head + lines * _LINE // size
+    head = min(int(-begin & uint64(LINE - 1)) // size, count)
+    lines = (count - head) * size // LINE
+    tail = head + lines * LINE // size
     for i in range(head):
         out[at + i] = values[i]
     skipped = uint64(head * size)
@@ -39,30 +43,50 @@ def _copy_lines(typing: Any, target: Any, source: Any, lines: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         to, of, count = arguments
-        index, start = count.type, builder.block
-        loop, after = builder.append_basic_block("lines"), builder.append_basic_block("after.lines")
-        builder.cbranch(builder.icmp_signed(">", count, index(0)), loop, after)
-        builder.position_at_end(loop)
-        line = builder.phi(index)
-        line.add_incoming(index(0), start)
-        for part in range(_VECTORS):
-            offset = builder.add(builder.mul(line, index(_LINE)), index(part * _LINE // _VECTORS))
-            _copy_vector(builder, builder.add(to, offset), builder.add(of, offset))
-        following = builder.add(line, index(1))
-        line.add_incoming(following, loop)
-        builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
-        builder.position_at_end(after)
+        copied_lines(builder, to, of, count, ir.Constant(ir.IntType(8), 0), _carry_on)
         return context.get_dummy_value()
 
     return types.void(types.uintp, types.uintp, types.intp), generate
 
 
-def _copy_vector(builder: Any, target: Any, source: Any) -> None:
-    size = _LINE // _VECTORS
-    vector = ir.VectorType(ir.IntType(8), size)
+def _carry_on(vector: Any, carried: Any) -> Any:
+    return carried
+
+
+def copied_lines(builder: Any, to: Any, of: Any, count: Any, carried: Any, look: Callable[[Any, Any], Any]) -> Any:
+    """Code that copies whole lines past the caches; `look` makes of each vector and what is carried what is carried on.
+
+    Returns:
+        what is carried in the end.
+    """
+    index, start, first = count.type, builder.block, carried
+    loop, after = builder.append_basic_block("lines"), builder.append_basic_block("after.lines")
+    builder.cbranch(builder.icmp_signed(">", count, index(0)), loop, after)
+    builder.position_at_end(loop)
+    line, carried = builder.phi(index), builder.phi(first.type)
+    line.add_incoming(index(0), start)
+    carried.add_incoming(first, start)
+    last = carried
+    for part in range(0, LINE, VECTOR):
+        offset = builder.add(builder.mul(line, index(LINE)), index(part))
+        last = look(_copied_vector(builder, builder.add(to, offset), builder.add(of, offset)), last)
+    following = builder.add(line, index(1))
+    line.add_incoming(following, loop)
+    carried.add_incoming(last, loop)
+    builder.cbranch(builder.icmp_signed("<", following, count), loop, after)
+    builder.position_at_end(after)
+    end = builder.phi(first.type)
+    end.add_incoming(first, start)
+    end.add_incoming(last, loop)
+    return end
+
+
+def _copied_vector(builder: Any, target: Any, source: Any) -> Any:
+    vector = ir.VectorType(ir.IntType(8), VECTOR)
     value = builder.load(builder.inttoptr(source, vector.as_pointer()), align=1)
-    stored = builder.store(value, builder.inttoptr(target, vector.as_pointer()), align=size)
+    stored = builder.store(value, builder.inttoptr(target, vector.as_pointer()), align=VECTOR)
     stored.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+    return value
 
 
 @intrinsic

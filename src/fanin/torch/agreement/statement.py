@@ -23,6 +23,7 @@ REMEDIES = {
     "mesh": "the mesh changed, or was made differently: build the same device mesh on every rank and shard anew",
     "tensors": "build and shard the same model on every rank",
     "plan": "make the plan once and send its JSON to all ranks, or plan the same model with the same recipe on each",
+    "request": "pass the same arguments on every rank",
 }
 """What ranks can differ in, in the order in which it is looked at, and what to do then."""
 
@@ -35,30 +36,43 @@ class Statement:
         facts: a short text for each key of `REMEDIES`.
         tensors: one line for each tensor of the model; `facts` has their hash.
         plan: one line for each step of the plan: what decides its values.
+        request: instead of a plan, what was asked for, in lines.
     """
 
     facts: dict[str, str]
     tensors: tuple[str, ...]
-    plan: tuple[str, ...]
+    plan: tuple[str, ...] = ()
+    request: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, plan: Plan, seed: int, stored: Sequence[StoredTensor], forms: Sequence[MeshForm]) -> Statement:
         """The statement of a rank that is to write `plan` with `seed` into the tensors `stored`."""
         tensors = tuple(_tensor_line(item) for item in stored)
         steps = tuple(_step_line(plan, name) for name in plan)
-        facts = {
-            "fanin version": fanin.__version__,
-            "stream version": str(streams.STREAM_VERSION),
-            "seed": str(seed),
-            "mesh": "; ".join(_mesh_line(form) for form in forms),
-            "tensors": digest(tensors),
-            "plan": digest(steps),
-        }
-        return cls(facts, tensors, steps)
+        return cls(_facts(seed, forms, tensors) | {"plan": digest(steps)}, tensors, steps)
+
+    @classmethod
+    def of_request(
+        cls, request: Sequence[str], seed: int, stored: Sequence[StoredTensor], forms: Sequence[MeshForm]
+    ) -> Statement:
+        """The statement of a rank that is to change the tensors `stored` as `request` says."""
+        tensors = tuple(_tensor_line(item) for item in stored)
+        facts = _facts(seed, forms, tensors) | {"request": digest(request)}
+        return cls(facts, tensors, request=tuple(request))
 
     def lines(self, fact: str) -> tuple[str, ...]:
         """What the hash of a fact was made from, one line for each tensor; empty for facts that are told whole."""
-        return {"tensors": self.tensors, "plan": self.plan}.get(fact, ())
+        return {"tensors": self.tensors, "plan": self.plan, "request": self.request}.get(fact, ())
+
+
+def _facts(seed: int, forms: Sequence[MeshForm], tensors: Sequence[str]) -> dict[str, str]:
+    return {
+        "fanin version": fanin.__version__,
+        "stream version": str(streams.STREAM_VERSION),
+        "seed": str(seed),
+        "mesh": "; ".join(_mesh_line(form) for form in forms),
+        "tensors": digest(tensors),
+    }
 
 
 def digest(lines: Sequence[str]) -> str:

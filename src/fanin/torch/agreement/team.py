@@ -62,20 +62,27 @@ class Team:
             PlanError: it failed on another rank, or ranks differ in seed, plan, mesh, model or version of fanin.
             Exception: what `check` raised on this rank.
         """
-        if not self.groups:
-            return check()
-        try:
-            result = check()
-            statement = Statement.of(plan, seed, stored_tensors(model), self.forms)
-        except Exception as error:
-            self._tell_failure(error, _NOTHING_WRITTEN)
-            raise
-        said = self._exchanged({"facts": statement.facts})
-        failed = _failures(said)
-        if failed:
-            raise PlanError(f"{failed}; {_NOTHING_WRITTEN}")
-        self._compare(said, statement)
-        return result
+        return self._agreed(check, lambda _: Statement.of(plan, seed, stored_tensors(model), self.forms))
+
+    def agreed_request(
+        self, check: Callable[[], T], model: nn.Module, seed: int, told: Callable[[T], Sequence[str]]
+    ) -> T:
+        """The result of `check`, if it succeeds on every rank and all have been asked for the same.
+
+        Args:
+            check: writes nothing and does not communicate.
+            model, seed: as for `agreed`.
+            told: lines that say what a result is to change, and to what.
+
+        Raises:
+            PlanError: it failed on another rank, or ranks differ in seed, request, mesh, model or version of fanin.
+            Exception: what `check` raised on this rank.
+        """
+
+        def statement(result: T) -> Statement:
+            return Statement.of_request(told(result), seed, stored_tensors(model), self.forms)
+
+        return self._agreed(check, statement)
 
     def decided(self, work: Callable[[], T]) -> T:
         """The result of `work`, which writes nothing, if it succeeds on every rank.
@@ -101,6 +108,22 @@ class Team:
             )
 
         return self._together(work, "the other ranks raise too", stopped)
+
+    def _agreed(self, check: Callable[[], T], statement_of: Callable[[T], Statement]) -> T:
+        if not self.groups:
+            return check()
+        try:
+            result = check()
+            statement = statement_of(result)
+        except Exception as error:
+            self._tell_failure(error, _NOTHING_WRITTEN)
+            raise
+        said = self._exchanged({"facts": statement.facts})
+        failed = _failures(said)
+        if failed:
+            raise PlanError(f"{failed}; {_NOTHING_WRITTEN}")
+        self._compare(said, statement)
+        return result
 
     def _together(self, work: Callable[[], T], consequence: str, stopped: Callable[[str], FaninError]) -> T:
         if not self.groups:

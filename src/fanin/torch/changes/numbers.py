@@ -35,6 +35,25 @@ def scale(x: torch.Tensor, c: float) -> torch.Tensor:
     return computing(x) * c
 
 
+def scale_along(x: torch.Tensor, d: int, *factors: float) -> torch.Tensor:
+    """Each of as many equal runs of dimension d times its factor, in float32 where the stored type is narrower.
+
+    Not rounded back.
+
+    Raises:
+        PlanError: so many runs do not divide the dimension.
+
+    >>> scale_along(torch.ones(4), 0, 2.0, 3.0)
+    tensor([2., 2., 3., 3.])
+    """
+    if x.shape[d] % len(factors):
+        raise PlanError(f"dimension {d} of shape {tuple(x.shape)} cannot be cut into {len(factors)} equal runs")
+    values = computing(x)
+    each = torch.tensor(factors, dtype=values.dtype, device=values.device)
+    each = each.repeat_interleave(x.shape[d] // len(factors))
+    return values * each.reshape([-1 if axis == d else 1 for axis in range(x.dim())])
+
+
 def cast(x: torch.Tensor, dtype: str) -> torch.Tensor:
     """Rounded to another dtype.
 

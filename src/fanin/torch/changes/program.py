@@ -28,7 +28,7 @@ from fanin.torch.changes.layout import (
     unsqueeze,
 )
 from fanin.torch.changes.lengths import pad, pad_drawn, tile
-from fanin.torch.changes.numbers import add, cast, scale
+from fanin.torch.changes.numbers import add, cast, scale, scale_along
 from fanin.torch.changes.patches import resample_patches
 from fanin.torch.changes.positions import resample_biases, resample_positions
 
@@ -47,6 +47,7 @@ OPERATIONS: Mapping[str, Callable[..., torch.Tensor]] = {
     "halves_to_pairs": halves_to_pairs,
     "add": add,
     "scale": scale,
+    "scale_along": scale_along,
     "cast": cast,
     "pad": pad,
     "pad_drawn": pad_drawn,

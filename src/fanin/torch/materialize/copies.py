@@ -19,6 +19,7 @@ from fanin.torch.files import open_weights
 from fanin.torch.fill import fill
 from fanin.torch.materialize.laws import check_law
 from fanin.torch.replay import DTYPES, limit_for
+from fanin.torch.stretches import Read
 from fanin.torch.tensors import PLAIN_CLASSES
 from fanin.weights.file_bytes import Place
 
@@ -104,8 +105,7 @@ class Copied:
             if place is not None and place.path is not None:
                 yield str(place.path)
 
-    def is_read_into(self, target: torch.Tensor) -> bool:
-        """Whether the bytes of the file are those of a tensor, so that `read_into` may take them there."""
+    def _has_bytes_of(self, target: torch.Tensor) -> bool:
         place = self.place
         return (
             place is not None
@@ -118,14 +118,25 @@ class Copied:
             and not target.is_conj()
         )
 
-    def read_into(self, target: torch.Tensor, threads: int | None) -> bool:
-        """Read the values straight into a tensor that `is_read_into`; whether they were.
+    def read_to(self, target: torch.Tensor) -> Read | None:
+        """How the bytes are read to those of a tensor; None where the values must go through memory of their own.
 
         Raises:
-            WeightsError: the file changed, or cannot be read.
+            WeightsError: the file changed.
         """
         weights = self.weights
-        return isinstance(weights, OpenedWeights) and weights.read_into(self.copy.key, target, threads)
+        if not isinstance(weights, OpenedWeights) or not self._has_bytes_of(target):
+            return None
+        return weights.read_to(self.copy.key, target)
+
+    def check_read(self, read: Read, target: torch.Tensor) -> None:
+        """Raise if the source does not let values that were read to a tensor into a model.
+
+        Raises:
+            WeightsError: which, and why.
+        """
+        if isinstance(self.weights, OpenedWeights):
+            self.weights.check_read(self.copy.key, read, target)
 
     def release(self) -> None:
         """Give back the memory that `values` took of a file, once they are used; a view that a user holds stays."""
@@ -167,6 +178,7 @@ class Copied:
 def opened_here(path: str) -> OpenedWeights:
     """A file opened for its `Copied` values alone, so that they may give back the memory that they took."""
     opened = open_weights(path)
+    opened.release()  # a touch of an archive's headers maps all that lies around them
     return OpenedWeights(opened.file, opened.tensors, is_own=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 import torch
@@ -17,13 +18,15 @@ from fanin.torch.materialize.forms import InPlace
 from fanin.torch.materialize.ledger import Ledger
 from fanin.torch.materialize.memory import Memory
 from fanin.torch.materialize.programs import Programs, values_of
+from fanin.torch.materialize.readings import Reading
 from fanin.torch.materialize.sentinels import Sentinels
 from fanin.torch.materialize.tasks import Task
 from fanin.torch.materialize.unchanged import Unchanged
 from fanin.torch.pieces import is_part, pieces_of
+from fanin.torch.reads import Parts, Reads
 
 _BATCH = 1 << 24  # elements that are written between two reports of progress
-_FEW_BYTES, _MANY_BYTES = 1 << 16, 1 << 24  # what one thread reads while others read other tensors
+_READ = 1 << 24  # bytes for each thread, that are read between two reports of progress
 _SPLIT = 1 << 18  # elements from which a tensor may be worth splitting between threads
 
 
@@ -93,7 +96,9 @@ class Writes:
         drawn = np.zeros(len(self.tasks), np.bool_)
         for batch in batches:
             drawn[batch.owners] = True
-        self._write_rest([number for number in np.flatnonzero(~drawn).tolist() if self._is_due(number)], threads)
+        rest = [number for number in np.flatnonzero(~drawn).tolist() if self._is_due(number)]
+        read = self._read_files(rest, threads)
+        self._write_rest([number for number in rest if number not in read], threads)
 
     def _is_due(self, number: int) -> bool:
         return self.tasks[number].held and self.tasks[number].writes
@@ -111,6 +116,32 @@ class Writes:
         for number in by_kind["copy"]:  # in the tasks' order: each after what it copies
             self._write(number, None)
             self._report()
+
+    def _read_files(self, numbers: Sequence[int], threads: int) -> set[int]:
+        """Read what lies in files as it is to lie in memory, by all threads; which tasks that were."""
+        readings = [reading for number in numbers if (reading := Reading.of(self.tasks[number], number, self.memory))]
+        if not readings:
+            return set()
+        self._unchanged.check_before([each.number for each in readings])
+
+        tasks = np.array([each.number for each in readings])
+        sizes = np.array([each.target.itemsize for each in readings])
+
+        def begun(parts: Parts) -> None:
+            self.ledger.begin(tasks[parts.numbers])
+
+        def done(parts: Parts) -> None:
+            with adding:
+                self.ledger.finish(tasks[parts.numbers], (parts.ends - parts.begins) // sizes[parts.numbers])
+
+        adding = Lock()  # a tensor may lie in windows of several threads
+        for reads in Reads.of([each.read for each in readings], max(each.target.nbytes for each in readings)):
+            for part in [reads] if self.progress is None else reads.cut(_READ * threads):
+                part.run(threads, begun, done)
+                self._report()
+        for each in readings:
+            each.check()
+        return {each.number for each in readings}
 
     def _write_batch(self, batch: Batch, threads: int) -> None:
         self._unchanged.check_before(batch.owners.tolist())
@@ -151,8 +182,6 @@ class Writes:
         if isinstance(task.step.action, Draw):
             return self._draw(task.step.action, task, target, threads)
         source = task.source
-        if source is not None and source.is_read_into(target) and source.read_into(target, threads):
-            return target.numel()
         values = values_of(task, self._programs)
         elements = self._take(target, values)
         if source is not None:
@@ -187,8 +216,8 @@ def _uses_all_threads(task: Task, target: torch.Tensor) -> bool:
     """Whether its values are computed by all threads at a time, rather than by one beside other tensors."""
     action, numel = task.step.action, task.stored.tensor.numel()
     if task.source is not None:
-        # What is not read straight into its place is copied by all of torch's threads, and is memory until then.
-        return not _FEW_BYTES <= target.nbytes < _MANY_BYTES or not task.source.is_read_into(target)
+        # It is not read straight into its place, but is memory until it is copied by all of torch's threads.
+        return True
     return isinstance(action, Draw) and (numel >= _SPLIT or not action.initializer.elementwise)
 
 

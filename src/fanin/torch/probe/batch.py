@@ -12,6 +12,7 @@ from fanin.errors import DataError
 
 Loss = Callable[[Any], Tensor] | Tensor | None
 _SEED = 20240229
+_QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 
 
 def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -34,7 +35,13 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 def require_usable(model: nn.Module, inputs: Any) -> None:
-    """Raise `DataError` unless the model can be run forward and backward on these inputs."""
+    """Raise `DataError` unless the model can be run on these inputs."""
+    require_values(model)
+    _require_batch(inputs, next(model.parameters()).device)
+
+
+def require_values(model: nn.Module) -> None:
+    """Raise `DataError` unless the model has real, floating-point parameters with values."""
     parameters = dict(model.named_parameters())
     for name, parameter in parameters.items():
         if parameter.is_meta:
@@ -47,14 +54,24 @@ def require_usable(model: nn.Module, inputs: Any) -> None:
                 f"parameter {name!r} is {str(parameter.dtype).removeprefix('torch.')}: only signals of real numbers "
                 "can be checked; fanin.plan and fanin.count take such a model"
             )
+        if parameter.ndim > 1 and not parameter.is_floating_point():
+            raise DataError(
+                f"parameter {name!r} is quantized ({str(parameter.dtype).removeprefix('torch.')}): integers have no "
+                "gradient and no scale of their own; check the model before it is quantized"
+            )
     if not parameters:
-        raise DataError(f"the model {type(model).__name__} has no parameters: there is nothing to check")
-    if not any(parameter.requires_grad for parameter in parameters.values()):
-        raise DataError(
-            f"all {len(parameters)} parameters are frozen (requires_grad is False), so there is no backward pass "
-            "to measure: call model.requires_grad_(True)"
+        raise DataError(_without_parameters(model))
+
+
+def _without_parameters(model: nn.Module) -> str:
+    packed = [(name, m) for name, m in model.named_modules() if type(m).__module__.startswith(_QUANTIZED)]
+    if packed:
+        name, module = packed[0]
+        return (
+            f"module {name!r} ({type(module).__name__}) holds quantized weights, and no parameters: "
+            "check the model before it is quantized"
         )
-    _require_batch(inputs, next(iter(parameters.values())).device)
+    return f"the model {type(model).__name__} has no parameters: there is nothing to check"
 
 
 def _require_batch(inputs: Any, device: torch.device) -> None:
@@ -84,8 +101,8 @@ def _require_finite(tensor: Tensor) -> None:
         )
 
 
-def scalar(loss: Loss, output: Any) -> Tensor:
-    """The number to differentiate.
+def scalar(loss: Loss, output: Any, *, frozen: bool = False) -> Tensor:
+    """The number to differentiate; of a `frozen` model, a number without a gradient.
 
     A callable is applied to the model's output; integer labels mean cross entropy over the last dimension (over
     dimension 1 where the labels' shape says so). Without a loss it is Σ r·output with r ~ N(0, 1): its gradient
@@ -96,28 +113,38 @@ def scalar(loss: Loss, output: Any) -> Tensor:
         DataError: no floating-point output, labels that do not fit, or a loss that is not one number with a gradient.
     """
     if callable(loss) and not isinstance(loss, Tensor):
-        return _called(loss, output)
+        return _with_gradient(_called(loss, output), frozen)
     floats = [tensor for tensor in tensors_in(output) if tensor.is_floating_point()]
     if not floats:
         kinds = ", ".join(str(tensor.dtype) for tensor in tensors_in(output)) or type(output).__name__
         raise DataError(f"the model's output has no floating-point tensor to differentiate (seen: {kinds})")
     if isinstance(loss, Tensor):
-        return _cross_entropy(floats[0], loss)
-    return _with_gradient(
-        torch.stack([_functional(tensor) for tensor in floats if tensor.requires_grad] or [floats[0].sum()]).sum()
-    )
+        return _with_gradient(_cross_entropy(floats[0], loss), frozen)
+    pulled = [_functional(tensor) for tensor in floats if tensor.requires_grad] or [floats[0].sum()]
+    return _with_gradient(torch.stack(pulled).sum(), frozen)
 
 
 def _called(loss: Callable[[Any], Any], output: Any) -> Tensor:
-    value = loss(output)
+    try:
+        value = loss(output)
+    except Exception as error:
+        raise DataError(
+            f"the forward pass came through, but loss(output) failed: {type(error).__name__}: {error} "
+            f"(output: {described(output) or type(output).__name__})"
+        ) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         seen = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise DataError(f"loss(output) must return one number as a tensor, got {seen}: reduce it, e.g. with .mean()")
-    return _with_gradient(value.reshape(()))
+    return value.reshape(())
 
 
-def _with_gradient(value: Tensor) -> Tensor:
-    if not value.requires_grad:
+def described(value: Any) -> str:
+    """Dtypes and shapes of the tensors in nested containers."""
+    return ", ".join(f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)}" for t in tensors_in(value))
+
+
+def _with_gradient(value: Tensor, frozen: bool) -> Tensor:
+    if not value.requires_grad and not frozen:
         raise DataError(
             "the loss does not depend on any parameter that requires grad: forward must not detach or use no_grad"
         )
@@ -148,4 +175,4 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         raise DataError(
             f"labels run from {int(valid.min())} to {int(valid.max())}, but the output has {classes} classes"
         )
-    return _with_gradient(nn.functional.cross_entropy(logits.float(), labels.long()))
+    return nn.functional.cross_entropy(logits.float(), labels.long())

@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from fanin.torch.sharded.fully_sharded import reshard
+
 _SEED = 0
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Generator[None]:
-    """Run a block in training mode under a fixed seed, then restore flags, buffers, gradients and random states.
+def untouched(model: nn.Module, *, training: bool = True) -> Generator[None]:
+    """Run a block in training (or evaluation) mode under a fixed seed, then restore all that it may change.
 
-    Training mode, because that is the mode of the first step (batch statistics, dropout). Holds also where
-    the block raises.
+    That is flags, buffers, gradients, random states, and which parameters FSDP2 has gathered. Training mode is that
+    of the first step (batch statistics, dropout). Holds also where the block raises.
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
@@ -30,9 +32,10 @@ def untouched(model: nn.Module) -> Generator[None]:
     try:
         with torch.random.fork_rng(devices=cuda), torch.inference_mode(False), torch.enable_grad():
             torch.manual_seed(_SEED)
-            model.train()
+            model.train(training)
             yield
     finally:
+        reshard(model)
         for module, training in modes:
             module.training = training
         for parameter, flag in trained:

@@ -12,6 +12,8 @@ from torch import Tensor
 from fanin.torch.probe.moments import Moments, moments
 
 _GLANCE = 8
+_SAMPLE = 1 << 14
+_EXCESS = 0.2
 
 Laws = Mapping[str, tuple[float, float]]
 
@@ -29,20 +31,46 @@ class Taps:
         return not bool(self.mean.any())
 
 
-def taps(name: str, weight: Tensor, receptive: tuple[int, ...], units: int, seen: Moments, laws: Laws) -> Taps | None:
-    """The weight as independent draws; None where its values are plainly not (identity, Dirac, mirrored)."""
+def taps(name: str, weight: Tensor, receptive: tuple[int, ...], units: int, seen: Moments, laws: Laws) -> Taps | str:
+    """The weight as independent draws; the reason, where its values are plainly not (identity, Dirac, mirrored)."""
     if _is_mirrored(weight):
-        return None
-    field = tuple(weight.shape[d] for d in receptive)
+        return f"half of {name!r} mirrors the other half"
+    nonzero = (1 - seen.zeros) * weight.numel()
+    if seen.non_finite:
+        return f"{name!r} holds values that are not finite"
+    if 0 < nonzero < 2 * units < weight.numel():
+        return f"{name!r} has too few values that are not zero for a law"
     if name in laws:
         mean, std = laws[name]
-        full = torch.ones(field, dtype=torch.float64, device=weight.device)
-        return Taps(full * mean, full * std**2)
-    nonzero = (1 - seen.zeros) * weight.numel()
-    if seen.non_finite or (0 < nonzero < 2 * units < weight.numel()):
-        return None
+        share = _shares(weight, receptive, seen)
+        return Taps(share.sign() * mean, share * std**2)
     mean = _significant(seen.mean, seen.std, weight.numel())
     return _measured(weight, receptive, mean)
+
+
+def _shares(weight: Tensor, receptive: tuple[int, ...], seen: Moments) -> Tensor:
+    """How the places of the receptive field share the variance: evenly, unless some hold nothing."""
+    field = tuple(weight.shape[d] for d in receptive)
+    even = torch.ones(field, dtype=torch.float64, device=weight.device)
+    if not field or not seen.zeros or not seen.second:
+        return even
+    held = _measured(weight, receptive, 0.0).variance
+    return held / held.mean() if bool((held == 0).any()) else even
+
+
+def normal_enough(weight: Tensor, summed: int) -> bool:
+    """A sum of so many products with such weights is nearly Gaussian, whatever they are multiplied with.
+
+    The excess kurtosis of a sum of n terms is that of a term over n.
+    """
+    flat = weight.detach().reshape(-1)
+    stride = max(1, flat.numel() // _SAMPLE)
+    values = flat[::stride].double()
+    square = float(values.square().mean())
+    if not square:
+        return True
+    kurtosis = float(values.pow(4).mean()) / square**2
+    return abs(kurtosis - 3) / max(1, summed) <= _EXCESS
 
 
 def _is_mirrored(weight: Tensor) -> bool:

@@ -6,10 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-_CHUNK = 1 << 16
+from fanin.torch.probe.histogram import Spread, spread
+from fanin.torch.probe.sums_kernel import LONGEST, sums
+
+_CHUNK, _PIECE, _BLOCK = 1 << 16, 1 << 20, 1 << 12
+MOST = 1 << 27
+"""Of a tensor of more values, as many are looked at, in evenly spaced blocks."""
+_LIKE = np.empty(0, np.float32)
+_PLAIN = (Tensor, nn.Parameter)
 _PREFIX = 8
 
 
@@ -24,6 +32,7 @@ class Moments:
         max_abs: the largest magnitude.
         zeros: fraction that is exactly zero.
         non_finite: how many values are NaN or infinite.
+        spread: quantiles and a histogram, of a sample of at most 4,096 values; None where not asked for.
     """
 
     count: int
@@ -32,6 +41,7 @@ class Moments:
     max_abs: float
     zeros: float
     non_finite: int
+    spread: Spread | None = None
 
     @property
     def std(self) -> float:
@@ -39,13 +49,18 @@ class Moments:
         return sqrt(max(0.0, self.second - self.mean**2))
 
 
-def moments(tensor: Tensor) -> Moments:
-    """The `Moments` of a floating-point tensor, accumulated in float64 in pieces of 2¹⁶ values.
+def moments(tensor: Tensor, *, spreads: bool = False, most: int = MOST) -> Moments:
+    """The `Moments` of a floating-point tensor, accumulated in float64 piece by piece.
+
+    Args:
+        tensor: any floating-point tensor.
+        spreads: also quantiles and a histogram.
+        most: of more values than these, evenly spaced blocks that hold as many are looked at.
 
     >>> moments(torch.tensor([3.0, -4.0, 0.0])).second
     8.333333333333334
     """
-    flat = tensor.detach().reshape(-1)
+    flat = _thinned(tensor.detach().reshape(-1), most)
     sums = _sums(flat)
     bad = 0
     if not bool(torch.isfinite(sums).all()):
@@ -53,20 +68,44 @@ def moments(tensor: Tensor) -> Moments:
         bad, flat, sums = flat.numel() - finite.numel(), finite, _sums(finite)
     total, square, largest, nonzero = sums.tolist()
     n = max(1, flat.numel())
-    return Moments(flat.numel() + bad, total / n, square / n, largest, 1.0 - nonzero / n if flat.numel() else 0.0, bad)
+    zeros = 1.0 - nonzero / n if flat.numel() else 0.0
+    seen = spread(flat) if spreads else None
+    return Moments(tensor.numel(), total / n, square / n, largest, zeros, bad, seen)
+
+
+def is_sampled(tensor: Tensor) -> bool:
+    """Whether `moments` looks at a part of the tensor only."""
+    return tensor.numel() > MOST
+
+
+def _thinned(flat: Tensor, most: int) -> Tensor:
+    """Every k-th block of 4,096 values."""
+    if flat.numel() <= most:
+        return flat
+    step = -(-flat.numel() // most)
+    whole = flat.numel() // _BLOCK
+    return flat[: whole * _BLOCK].view(whole, _BLOCK)[step // 2 :: step].reshape(-1)
 
 
 def _sums(flat: Tensor) -> Tensor:
     """[Σx, Σx², max|x|, number of nonzeros] in float64; pieces stay in the cache between the passes."""
-    pieces: list[Tensor] = []
-    for chunk in flat.split(_CHUNK):
-        wide = chunk.double()
-        low, high = torch.aminmax(wide) if wide.numel() else (wide.new_zeros(()), wide.new_zeros(()))
-        pieces.append(
-            torch.stack((wide.sum(), wide.dot(wide), torch.maximum(-low, high), wide.count_nonzero().double()))
-        )
-    table = torch.stack(pieces)
+    here = flat.device.type == "cpu" and type(flat) in _PLAIN and flat.dtype != torch.float64
+    pieces = flat.split((LONGEST if flat.dtype == torch.float32 else _PIECE) if here else _CHUNK)
+    table = torch.stack([_compiled(piece) if here else _by_torch(piece) for piece in pieces])
     return torch.cat((table[:, :2].sum(0), table[:, 2].amax(0, keepdim=True), table[:, 3:].sum(0)))
+
+
+def _compiled(piece: Tensor) -> Tensor:
+    out = torch.empty(4, dtype=torch.float64)
+    values = piece.float()
+    sums(values.data_ptr(), values.numel(), _LIKE, out.numpy())
+    return out
+
+
+def _by_torch(piece: Tensor) -> Tensor:
+    wide = piece.double()
+    low, high = torch.aminmax(wide) if wide.numel() else (wide.new_zeros(()), wide.new_zeros(()))
+    return torch.stack((wide.sum(), wide.dot(wide), torch.maximum(-low, high), wide.count_nonzero().double()))
 
 
 def varying(tensor: Tensor, second: float) -> float | None:
@@ -110,21 +149,26 @@ def twins(weight: Tensor, bias: Tensor | None, unit_dim: int, gradients: Callabl
     Rows are told apart by their first values; only rows that agree there are compared whole, so the usual
     case costs one sort of a thin matrix. Gradients count as identical up to the rounding of a sum (10⁻⁴).
     """
-    rows = _rows(weight, bias, unit_dim)
-    doubled = _shared(rows[:, -_PREFIX:])
-    if doubled.numel():
-        doubled = doubled[_shared(rows[doubled])]
+    units = weight.detach().movedim(unit_dim, 0)
+    count = units.shape[0]
+    doubled = _shared(_rows(units[:, -_PREFIX:] if units.ndim > 1 else units, bias)[:, -_PREFIX:])
     if not doubled.numel():
-        return Twins(rows.shape[0], 0, 0)
-    _, group = torch.unique(rows[doubled], dim=0, return_inverse=True)
+        return Twins(count, 0, 0)
+    rows = _rows(units[doubled], None if bias is None else bias[doubled])
+    again = _shared(rows)
+    doubled, rows = doubled[again], rows[again]
+    if not doubled.numel():
+        return Twins(count, 0, 0)
+    _, group = torch.unique(rows, dim=0, return_inverse=True)
     pull = gradients()
     if pull is None:
-        return Twins(rows.shape[0], doubled.numel(), 0)
-    return _judge(rows.shape[0], group, pull[doubled].double())
+        return Twins(count, doubled.numel(), 0)
+    return _judge(count, group, pull[doubled].double())
 
 
-def _rows(weight: Tensor, bias: Tensor | None, unit_dim: int) -> Tensor:
-    rows = weight.detach().movedim(unit_dim, 0).flatten(1)
+def _rows(units: Tensor, bias: Tensor | None) -> Tensor:
+    """Each unit's weights and bias in a row."""
+    rows = units.flatten(1)
     return rows if bias is None else torch.cat((rows, bias.detach()[:, None]), dim=1)
 
 

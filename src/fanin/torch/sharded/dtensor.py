@@ -71,6 +71,14 @@ def held(tensor: DTensor) -> Iterator[tuple[Region, torch.Tensor]]:
         yield region, view
 
 
+def local_shape(tensor: DTensor, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of this process's part, were the tensor of another shape and cut as `distribute_tensor` cuts."""
+    axes = _axes(tensor)
+    if axes is None:
+        return tuple(local_of(tensor).shape)
+    return tuple(extent(next(_readings(length, axis))) for length, axis in zip(shape, axes, strict=True))
+
+
 def refusal(tensor: DTensor) -> str | None:
     """Why no values can be written into this DTensor, or None if they can."""
     from torch.distributed.tensor import Replicate, Shard

@@ -20,10 +20,15 @@ def reshard(model: nn.Module) -> None:
 
 def reset(model: nn.Module) -> None:
     """Point FSDP2 to the memory that the sharded parameters have now; it pads uneven shards."""
+    for group in groups_of(model):
+        for parameter in group.fsdp_params:
+            parameter.reset_sharded_param()
+
+
+def groups_of(model: nn.Module) -> Iterator[Any]:
+    """FSDP2's groups of parameters, which it gathers together."""
     for module in _modules(model):
-        for group in module._get_fsdp_state()._fsdp_param_groups:  # pyright: ignore[reportPrivateUsage]
-            for parameter in group.fsdp_params:
-                parameter.reset_sharded_param()
+        yield from module._get_fsdp_state()._fsdp_param_groups  # pyright: ignore[reportPrivateUsage]
 
 
 def plain_class(module: nn.Module) -> type[nn.Module]:

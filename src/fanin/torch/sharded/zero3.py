@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 import torch
+from torch import nn
 
 from fanin.errors import PlanError
 from fanin.random.stream import Region
@@ -23,6 +24,20 @@ _ELSEWHERE = "materialize inside deepspeed.zero.GatheredParameters, or before De
 def is_placeholder(tensor: torch.Tensor) -> bool:
     """Whether DeepSpeed manages this parameter."""
     return hasattr(tensor, "ds_id") and hasattr(tensor, "ds_shape")
+
+
+def refuse_partitioned(model: nn.Module) -> None:
+    """Raise if DeepSpeed manages a parameter of `model`: it keeps sizes and partitions that cannot change.
+
+    Raises:
+        PlanError: naming the first.
+    """
+    for name, parameter in model.named_parameters():
+        if is_placeholder(parameter):
+            raise PlanError(
+                f"DeepSpeed's ZeRO-3 has partitioned {name!r} (shape {shape_of(parameter)}), and keeps its size: "
+                "change the whole model before deepspeed.initialize, outside of deepspeed.zero.Init"
+            )
 
 
 def is_gathered(tensor: torch.Tensor) -> bool:

@@ -1,0 +1,5 @@
+"""Say what is wrong with stored values, without a forward pass: `audit(model_or_path)`."""
+
+from fanin.auditing.audit import audit
+
+__all__ = ["audit"]

@@ -1,0 +1,1 @@
+"""The rules of an audit, one family in a file."""

@@ -1,0 +1,1 @@
+"""Audit and check before the first step of others' trainers: `lightning.StartCheck`, `transformers.StartCheck`."""
