@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,16 @@ def test_laws_too_small_for_their_dtype() -> None:
     assert rules(fanin.audit(plan)) == {"underflow"}
 
 
+@pytest.mark.parametrize("write", [nn.init.normal_, nn.init.ones_])
+def test_a_planned_constant_that_was_written_over(write: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    model = mlp()
+    plan = fanin.initialize(model, "he")
+    write(model[0].bias)
+    (found,) = fanin.audit(model, plan).findings
+    assert (found.rule, found.tensor) == ("std", "0.bias")
+    assert found.cause == "the plan has one value for all of it: another init wrote over it, or it was changed since"
+
+
 def test_wrapped_models_have_their_own_names() -> None:
     model = mlp()
     model[2].weight.data[5] = model[2].weight.data[6]
@@ -96,6 +107,16 @@ def test_ledger_as_a_reference(tmp_path: Path) -> None:
     report = fanin.audit(model, reference=ledger)
     assert [finding.tensor for finding in report.findings if finding.rule == "overwritten"] == ["2.weight"]
     assert "marked by" in next(each.cause for each in report.findings if each.rule == "overwritten")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_reference_that_lost_digits_on_the_way(dtype: torch.dtype) -> None:
+    model = mlp()
+    reference = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    findings = fanin.audit(model.to(dtype).float(), reference=reference).findings
+    assert {(each.rule, each.severity) for each in findings} == {("overwritten", "warning")}
+    name = str(dtype).removeprefix("torch.")
+    assert findings[0].cause == f"the loaded values were rounded to {name} and widened again"
 
 
 def test_repeated_layers_are_told_once() -> None:

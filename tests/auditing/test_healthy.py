@@ -51,6 +51,28 @@ def test_trained_models_raise_no_warning(tmp_path: Path) -> None:
     assert grave(fanin.audit(model, plan)) == []
 
 
+def test_adapters_in_training_are_not_taken_for_drawn_ones() -> None:
+    peft = pytest.importorskip("peft")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        options = peft.LoraConfig(r=8, target_modules=["c_attn"], fan_in_fan_out=True)
+        model = peft.get_peft_model(MODELS["GPT-2"](), options)
+        moving = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(moving, 3e-3)
+        for _ in range(30):
+            ids = torch.randint(99, (4, 16))
+            model(input_ids=ids, labels=ids).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        second = [parameter for name, parameter in model.named_parameters() if "lora_B" in name]
+        for parameter in second:  # the size that a draw of 0.02 has is passed on the way
+            parameter.data.mul_(0.02 / parameter.data.std())
+        assert grave(fanin.audit(model)) == []
+        for parameter in second:
+            torch.nn.init.normal_(parameter, 0, 0.02)
+        assert {finding.rule for finding in fanin.audit(model).findings if finding.severity == "error"} == {"lora-b"}
+
+
 def test_files_of_fresh_models(tmp_path: Path) -> None:
     for name in ("GPT-2", "Llama", "convolutions"):
         path = tmp_path / f"{name}.safetensors"

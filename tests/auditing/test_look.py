@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from fanin.auditing.fresh import is_plain
 from fanin.auditing.look import looked
 from fanin.auditing.units import looked_through
 from fanin.axes import Axes
@@ -44,6 +45,13 @@ def test_odd_values_are_counted(dtype: torch.dtype) -> None:
     assert numbers.finite == 9997
     assert math.isfinite(numbers.std)
     assert numbers.mean == pytest.approx(float(tensor.double()[tensor.isfinite()].mean()), rel=1e-9)
+
+
+def test_denormals_of_eight_bits_are_counted() -> None:
+    for dtype in (torch.float8_e5m2, torch.float8_e4m3fn):
+        least = torch.finfo(dtype).smallest_normal
+        tensor = torch.tensor([0.0, least / 2, -least / 2, least, 1.0]).to(dtype)
+        assert (looked(tensor).numbers.zeros, looked(tensor).numbers.small) == (1, 2)
 
 
 def test_huge_values_are_counted() -> None:
@@ -136,3 +144,13 @@ def test_strides_do_not_matter() -> None:
     tensor = drawn(60, 80)
     assert looked(tensor.T.contiguous().T).numbers == looked(tensor).numbers
     assert looked(drawn(0, 5)).numbers.count == 0
+
+
+def test_uniform_and_normal_values_have_the_shape_of_a_law_and_others_have_not() -> None:
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(400):
+        assert is_plain(looked(torch.rand(1024, generator=generator)).numbers)
+        assert is_plain(looked(torch.randn(1024, generator=generator)).numbers)
+    signs = torch.randn(1024, generator=generator).sign()
+    assert not is_plain(looked(signs).numbers)
+    assert not is_plain(looked(torch.randn(1024, generator=generator) ** 3).numbers)

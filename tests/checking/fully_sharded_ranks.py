@@ -13,7 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from fanin.checking import Report, check
-from fanin.errors import DataError
+from fanin.errors import DataError, FaninError
 
 
 def model() -> nn.Sequential:
@@ -27,6 +27,14 @@ def loss(output: torch.Tensor) -> torch.Tensor:
 
 def fails(output: torch.Tensor) -> torch.Tensor:
     raise ValueError("not today")
+
+
+def refused(model: nn.Module, inputs: torch.Tensor, loss: object) -> str:
+    try:
+        check(model, inputs, loss)
+    except FaninError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def told(report: Report) -> dict[str, object]:
@@ -63,8 +71,19 @@ def main() -> None:
         isinstance(parameter, DTensor) and torch.equal(parameter.to_local(), value) and parameter.grad is None
         for parameter, value in zip(sharded.parameters(), before, strict=True)
     )
+    # What fails on rank 1 alone must not leave rank 0 waiting.
+    lonely = {
+        "batch": refused(sharded, half if rank == 0 else half.clone().fill_(float("nan")), loss),
+        "loss": refused(sharded, half, loss if rank == 0 else fails),
+    }
     again = told(check(sharded, half, loss)) == together
-    answer = {"together": together, "alone": told(check(model(), inputs, loss)), "kept": kept, "again": again}
+    answer = {
+        "together": together,
+        "alone": told(check(model(), inputs, loss)),
+        "kept": kept,
+        "again": again,
+        "lonely": lonely,
+    }
     sys.stdout.write(json.dumps({"rank": rank, "raised": raised, **answer}) + "\n")
     sys.stdout.flush()
     dist.destroy_process_group()

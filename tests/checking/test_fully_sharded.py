@@ -25,7 +25,8 @@ def test_two_ranks_say_what_one_process_says(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    ranks = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    ranks = sorted(answers, key=lambda answer: answer["rank"])
     assert [rank["together"] for rank in ranks] == [ranks[0]["together"]] * 2
     for rank in ranks:
         assert rank["kept"]
@@ -33,6 +34,12 @@ def test_two_ranks_say_what_one_process_says(tmp_path: Path) -> None:
         assert rank["raised"].startswith(
             "the forward pass came through, but loss(output) failed: ValueError: not today"
         )
+    for kind, said in {
+        "batch": "the batch holds 512 non-finite values",
+        "loss": "the forward pass came through",
+    }.items():
+        assert ranks[1]["lonely"][kind].startswith(f"DataError: {said}")
+        assert ranks[0]["lonely"][kind].startswith(f"PlanError: rank 1 failed: DataError: {said}")
     together, alone = ranks[0]["together"], ranks[0]["alone"]
     assert together["verdict"] == alone["verdict"] == "healthy"
     assert together["notes"] == [

@@ -183,6 +183,14 @@ def test_flat_is_where_the_slope_is_a_twentieth(function, edge: float) -> None:
     assert flat.flat.tolist() == [False, True, False, True, False]
 
 
+def test_a_unit_is_flat_if_three_quarters_of_its_values_are() -> None:
+    x = torch.zeros(20, 2)
+    x[:14, 0], x[:15, 1] = 9.0, 9.0
+    flat = flatness(torch.tanh, x)
+    assert flat is not None
+    assert flat.units(1) == 1
+
+
 @pytest.mark.parametrize("function", [F.relu, F.gelu, F.silu, F.softplus, torch.sin, F.elu])
 def test_what_does_not_squash_is_not_judged(function) -> None:
     assert flatness(function, normal(4, 4)) is None

@@ -6,6 +6,7 @@ import gc
 import random
 import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def state(made: nn.Module) -> list[Any]:
         [None if p.grad is None else (id(p.grad), float(p.grad.sum())) for p in made.parameters()],
         torch.get_rng_state().numpy().tobytes(),
         random.getstate(),
-        np.random.get_state()[1].tobytes(),  # pyright: ignore
+        repr(np.random.get_state()),
         torch.is_grad_enabled(),
     ]
 
@@ -125,3 +126,33 @@ def test_a_compiled_model_is_checked_as_what_it_wraps() -> None:
     compiled, x = torch.compile(made), torch.randn(3, 4)
     assert check(compiled, x).to_dict() == check(made, x).to_dict()  # pyright: ignore
     assert compiled._orig_mod is made  # pyright: ignore
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_the_models_own_code_moves_is_put_back(fails: bool) -> None:
+    """A forward that draws from every generator, as augmentations do, and leaves a gradient, as inner losses do."""
+
+    class Busy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.body(x).sum().backward()
+            x = x + random.random() + float(np.random.rand()) + torch.rand(())
+            if fails:
+                raise ValueError("not today")
+            return self.body(x)
+
+    model = Busy()
+    model.body.weight.grad = torch.full((4, 4), 7.0)
+    gradient = model.body.weight.grad
+    python, legacy, state = random.getstate(), repr(np.random.get_state()), torch.get_rng_state()
+    with pytest.raises(DataError) if fails else nullcontext():
+        check(model, torch.ones(3, 4))
+    assert random.getstate() == python
+    assert repr(np.random.get_state()) == legacy
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.body.weight.grad is gradient
+    assert bool((gradient == 7.0).all())
+    assert model.body.bias.grad is None

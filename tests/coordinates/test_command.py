@@ -35,6 +35,8 @@ def test_depth_and_multiples(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["mlp:10-20-4", "--widths", "1,2,3"], "must say where the width goes"),
         (["mlp:10-{depth}-4", "--widths", "1,2,3"], "must say where the width goes"),
+        (["mlp:10-{width}-4", "--depths", "1,2,3"], "depth goes, and nothing else, as in hf:gpt2,n_layer={depth}"),
+        (["hf:gpt2,n_embd={width},n_head=4", "--widths", "30,60,90"], "transformers refuses this config"),
         (["mlp:10-{width}-4", "--widths", "1,2,x"], "not whole numbers joined by commas"),
         (["mlp:10-{width}-4", "--widths", "8,16"], "at least 3 different widths"),
         (["mlp:10-{width}-4"], "give widths= or depths="),

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -179,8 +180,17 @@ def test_bad_input() -> None:
         run()
     with pytest.raises(fanin.ArgumentError, match="base must be at most the smallest size 16, got 32"):
         run((16, 32, 64), base=32)
-    with pytest.raises(fanin.ArgumentError, match=r"torch.optim has no optimizer 'adamm'"):
+    with pytest.raises(fanin.ArgumentError, match=r"at least 3 different widths.*got \(64,\)"):
+        run(64)
+    with pytest.raises(fanin.UnknownNameError, match=r"unknown optimizer of torch.optim 'adamm'; did you mean 'adam"):
         run((16, 32, 64), optimizer="adamm")
+    for other in ("lbfgs", "optimizer"):
+        with pytest.raises(fanin.UnknownNameError, match=r"unknown optimizer of torch.optim"):
+            run((16, 32, 64), optimizer=other)
+    with pytest.raises(fanin.ArgumentError, match=r"optimizer must be a name or class in torch.optim"):
+        run((16, 32, 64), optimizer=nn.Linear)
+    with pytest.raises(fanin.ArgumentError, match=r"optimizer= must return a torch.optim.Optimizer, got NoneType"):
+        run((16, 32, 64), optimizer=lambda model: None)
     with pytest.raises(fanin.UnknownNameError, match="unknown parametrization 'mu'"):
         run((16, 32, 64), parametrization="mu")
     with pytest.raises(fanin.ArgumentError, match="lr must be positive and finite, got 0"):
@@ -191,10 +201,24 @@ def test_bad_input() -> None:
         fanin.coord_check(lambda width: Bare(width), (4, 8, 16), parametrization=None)
     with pytest.raises(fanin.ArgumentError, match=r"build must return a torch.nn.Module, got int"):
         fanin.coord_check(lambda width: width, (4, 8, 16), parametrization=None, inputs=IMAGES)
+    with pytest.raises(fanin.ArgumentError, match="build must be a function from a width to a model, got None"):
+        fanin.coord_check(None, (4, 8, 16), inputs=IMAGES)  # pyright: ignore[reportArgumentType]
     with pytest.raises(fanin.ArgumentError, match=r"has other layers than the smaller ones: \['fc4'\]"):
         fanin.coord_check(
             lambda n: fanin.models.mlp((10, *[n] * (n // 8), 4)), (16, 24, 32), parametrization=None, inputs=IMAGES
         )
+
+
+@pytest.mark.parametrize("parametrization", ["mup", None])
+def test_a_check_that_cannot_fail_is_refused(parametrization: str | None) -> None:
+    """Models that are equally wide, or do not learn, have no slope: that is no pass."""
+    run = partial(
+        fanin.coord_check, widths=(16, 32, 64), parametrization=parametrization, inputs=IMAGES, seeds=1, steps=1
+    )
+    with pytest.raises(fanin.ArgumentError, match=r"build\(16\) and build\(32\) make models of the same shapes"):
+        run(lambda width: mlp(32))
+    with pytest.raises(fanin.DataError, match="no parameter of Sequential requires grad"):
+        run(lambda width: mlp(width).requires_grad_(False))
 
 
 class Bare(nn.Module):
@@ -211,4 +235,4 @@ def test_slopes_are_exact_on_powers() -> None:
     assert slope(sizes, [3 * size**-0.7 for size in sizes]) == pytest.approx(-0.7, abs=1e-12)
     assert slope(sizes, (1.0, 0.0, 1.0)) is None
     noisy = [math.log2(size) for size in sizes]
-    assert slope(sizes, noisy) is not None
+    assert slope(sizes, noisy) == pytest.approx(np.polyfit(np.log(sizes), np.log(noisy), 1)[0], rel=1e-12)

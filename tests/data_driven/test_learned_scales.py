@@ -138,12 +138,17 @@ def test_what_cannot_be_learned_is_refused(noise, state):
     before = state(model)
     with pytest.raises(ArgumentError, match="metainit needs a loss"):
         data_driven.metainit(model, batch, None)
-    with pytest.raises(ArgumentError, match="steps and epsilon must be positive, got 0 and 1e-05"):
+    with pytest.raises(
+        ArgumentError, match=r"steps and epsilon must be positive, lr and momentum finite, got 0, 1e-05, 0\.1 and"
+    ):
         data_driven.metainit(model, batch, LABELS, steps=0)
     with pytest.raises(ArgumentError, match="gradinit: optimizer must be 'sgd' or 'adam', got 'lion'"):
         data_driven.gradinit(model, batch, LABELS, optimizer="lion")
     with pytest.raises(ArgumentError, match="gradinit: eta, lr must be a positive number"):
         data_driven.gradinit(model, batch, LABELS, eta=0.0, lr=float("nan"))
+    for options in ({"steps": 2.5}, {"least": float("nan")}, {"least": -1.0}):
+        with pytest.raises(ArgumentError, match="gradinit: steps must be an integer and least a number from 0"):
+            data_driven.gradinit(model, batch, LABELS, **options)
     with pytest.raises(DataError, match="gradinit needs three samples or more"):
         data_driven.gradinit(model, batch[:2], LABELS[:2])
     with pytest.raises(DataError, match="no parameter of Sequential may be scaled: all are frozen, kept or of other"):

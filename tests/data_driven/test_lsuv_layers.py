@@ -293,3 +293,12 @@ def test_a_batch_of_one_has_a_variance_too(noise):
     made = fanin.lsuv(model, batch, tolerance=0.0)
     assert abs(float(model[0](batch).detach().var(correction=0)) - 1) < EXACT
     assert made["2.weight"].why.endswith("LSUV: kept: its output is zero on this batch")
+
+
+def test_tables_whose_rows_are_shortened_at_each_lookup_are_kept(same_bits, scrambled):
+    model, ids = nn.Sequential(nn.Embedding(50, 16, max_norm=0.5), nn.Linear(16, 32)), torch.arange(50)
+    fresh = scrambled(model)
+    made = fanin.lsuv(model, ids)
+    assert made["0.weight"].why.endswith("kept: each lookup shortens its rows to max_norm, whatever their scale")
+    assert same_bits(model, made, fresh) == []
+    assert float(model(ids).detach().var(correction=0)) == pytest.approx(1, abs=0.01)

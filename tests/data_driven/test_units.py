@@ -70,6 +70,14 @@ def test_where_the_balance_is_not_reached_it_is_said(noise):
     assert seen.isfinite().all()
 
 
+@pytest.mark.parametrize("activation", [nn.Sigmoid, nn.Tanh])
+def test_the_balance_keeps_the_deviation_of_the_output(noise, activation):
+    model = nn.Sequential(nn.Linear(8, 32), activation(), nn.Linear(32, 32), activation(), nn.Linear(32, 4))
+    batch = noise(64, 8)
+    data_driven.within_layer(model, batch)
+    assert float(model(batch).detach().std(0, correction=0).mean()) == pytest.approx(1, abs=0.025)
+
+
 def test_units_that_are_constant_are_kept_and_said(noise):
     model, batch = nn.Linear(8, 3), noise(64, 8)
     batch[:, :4] = 0

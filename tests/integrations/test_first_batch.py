@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from fanin.errors import DataError
 from fanin.integrations.first_batch import first_batch, moved
@@ -49,6 +49,7 @@ def loaders() -> dict[str, DataLoader[Tensor]]:
         "shuffled": DataLoader(TensorDataset(ROWS), 4, shuffle=True),
         "own generator": DataLoader(TensorDataset(ROWS), 4, shuffle=True, generator=torch.Generator().manual_seed(3)),
         "noisy": DataLoader(Noisy(), 4, shuffle=True),
+        "noisy subset": DataLoader(Subset(ConcatDataset([Noisy(), Noisy()]), range(5, 30)), 4),
         "one by one": DataLoader(Noisy(), batch_size=None),
         "stream": DataLoader(Stream(), 4),
         "stream one by one": DataLoader(Stream(), batch_size=None),

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import fanin
-from fanin.integrations.lightning import StartCheck
+from fanin.integrations.lightning import StartCheck, _silenced
 from fanin.integrations.starting import HealthWarning
 
 PACKAGES = ["lightning.pytorch", "pytorch_lightning"]
@@ -79,6 +80,17 @@ def module_of(pl: Any, *, broken: bool = False, manual: bool = False, short: boo
 
         Digits.training_step = training_step
     return Digits()
+
+
+def test_attributes_in_the_way_of_logging_come_back() -> None:
+    module = nn.Linear(2, 2)
+    own = module.log = lambda *_: None
+    with suppress(KeyError), _silenced(module):
+        assert module.log is not own
+        assert module.log("loss", 1.0) is module.log_dict({}) is None
+        raise KeyError
+    assert vars(module)["log"] is own
+    assert "log_dict" not in vars(module)
 
 
 def fitted(pl: Any, *callbacks: Any, **choices: Any) -> Any:

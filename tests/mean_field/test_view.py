@@ -94,6 +94,8 @@ def test_plot_refuses_other_files(tmp_path: Path) -> None:
         ({"function": np.sign, "weight_std": 1.0}, "sign jumps: signals that are nearly alike"),
         ({"function": np.cumsum, "weight_std": 1.0}, "cumsum is not elementwise"),
         ({"function": "gelu", "parameter": 2.0}, "gelu takes no parameter"),
+        ({"function": "leaky_relu", "parameter": "x"}, "the parameter of leaky_relu must be a finite number, got 'x'"),
+        ({"function": lambda x: 0 * x}, "<lambda> is 0 everywhere: no signal passes it"),
     ],
 )
 def test_what_cannot_be_meant(arguments: dict[str, object], message: str) -> None:

@@ -95,12 +95,12 @@ def test_the_hub_is_out_of_reach_while_building(config, monkeypatch):
     assert before == huggingface_hub.constants.HF_HUB_OFFLINE
 
 
-def test_failing_constructor():
-    with pytest.raises(ArgumentError) as caught:
-        build("hf:gpt2,n_layer=1,n_embd=8,n_head=3,vocab_size=11")
-    assert str(caught.value).startswith(
-        "model 'hf:gpt2,n_layer=1,n_embd=8,n_head=3,vocab_size=11' cannot be built: ValueError: "
-    )
+@pytest.mark.parametrize("heads", [3, 0])
+def test_failing_constructor(heads: int):
+    spec = f"hf:gpt2,n_layer=1,n_embd=8,n_head={heads},vocab_size=11"
+    for make in (lambda: build(spec), factory(spec)):
+        with pytest.raises(ArgumentError, match=r"^hf:gpt2: transformers refuses this config: "):
+            make()
 
 
 def test_unknown_type():

@@ -67,6 +67,12 @@ def test_a_stored_run_compares_like_the_report_itself(runs: Any, tmp_path: Path,
             '{"fanin_report": 1, "verdict": "dead", "findings": [], "layers": [{"name": 3}], "parameters": []}',
             "is damaged: layers[0] has no text 'name'",
         ),
+        ('{"fanin_report": 1, "verdict": "dead", "loss": "x"}', "is damaged: 'loss' must be a number or null"),
+        (
+            '{"fanin_report": 1, "verdict": "dead", "findings": [], "parameters": [], '
+            '"layers": [{"name": "a", "verdict": "dead", "forward": 5}]}',
+            "is damaged: 'forward' of layers[0] must hold a number 'second', or be null",
+        ),
         (
             '{"fanin_report": 1, "verdict": "dead", "findings": [], "layers": [], "parameters": [], "plan": {}}',
             "not a fanin plan of version 1",
@@ -81,6 +87,16 @@ def test_what_is_no_report_is_refused(runs: Any, tmp_path: Path, content: str, t
     assert not page.exists()
 
 
+def test_a_report_without_a_plan_compares_too(runs: Any, tmp_path: Path) -> None:
+    stored, data = tmp_path / "before.json", runs.sick.to_dict()
+    del data["plan"]
+    stored.write_text(json.dumps(data), encoding="utf-8")
+    shown = embedded_data(runs.healthy.to_html(tmp_path / "page.html", before=stored))
+    assert {row["change"] for row in shown["plan"]} == {""}
+    with pytest.raises(fanin.DataError, match="before= is no report of fanin"):
+        runs.healthy.to_html(tmp_path / "other.html", before=3)
+
+
 def test_a_missing_report_is_named(runs: Any, tmp_path: Path) -> None:
     with pytest.raises(fanin.DataError, match=r"nowhere\.json cannot be read: No such file"):
         runs.healthy.to_html(tmp_path / "page.html", before=tmp_path / "nowhere.json")
@@ -90,6 +106,15 @@ def test_a_page_that_cannot_be_written_leaves_nothing(runs: Any, tmp_path: Path)
     with pytest.raises(fanin.WeightsError, match="cannot be written"):
         runs.healthy.to_html(tmp_path / "missing" / "page.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_events_go_to_a_folder(runs: Any, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(fanin.ArgumentError, match="file is a file; events are written into a folder"):
+        runs.sick.to_tensorboard(tmp_path / "file")
+    with pytest.raises(fanin.ArgumentError, match="events go to a folder or a SummaryWriter, got 3"):
+        runs.sick.to_tensorboard(3)
 
 
 def test_json_has_a_version_and_no_nan(runs: Any) -> None:
@@ -135,13 +160,14 @@ def test_a_report_without_measurements_has_a_page(tmp_path: Path, opened: Any) -
 
 def test_markdown_tells_layers_and_findings(runs: Any) -> None:
     told = runs.sick.to_markdown()
-    assert told.startswith("## Net: fanin check\n\n**▼ vanishing**, starting at `blocks.2.down`; loss 2.303; 2 errors.")
+    start = f"**▼ vanishing**, starting at `{runs.sick.starts}`; loss 2.303; 2 errors."
+    assert told.startswith(f"## Net: fanin check\n\n{start}")
     rows = [line for line in told.splitlines() if line.startswith("| `")]
     assert len(rows) == len(runs.sick.layers)
     cells = [cell.strip() for cell in rows[-1].strip("|").split("|")]
     head = runs.sick.layers[-1].measured
     assert cells[:4] == ["`head`", "weight", number(head.forward.second), number(head.expected_forward)]
-    assert "- ✕ **error** `blocks.2.down.weight`:" in told
+    assert f"- ✕ **error** `{runs.sick.findings[0].tensor}`:" in told
     assert '  Try: `fanin.initialize(model, recipe="he", inputs=inputs)`' in told
 
 
@@ -153,7 +179,7 @@ def test_a_bar_in_a_name_does_not_end_its_cell(runs: Any) -> None:
 
 def test_one_line_for_logs(runs: Any) -> None:
     line = runs.sick.summary()
-    assert line == "fanin check Net: vanishing from blocks.2.down; 25 layers; loss 2.303; 2 errors (vanishing)"
+    assert line == f"fanin check Net: vanishing from {runs.sick.starts}; 25 layers; loss 2.303; 2 errors (vanishing)"
     assert runs.healthy.summary().startswith("fanin check Net: healthy; 25 layers; loss ")
     assert replace(runs.healthy, findings=()).summary().endswith("; no findings")
     assert "\n" not in replace(runs.sick, model="a\nb").summary()

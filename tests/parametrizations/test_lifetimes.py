@@ -114,6 +114,7 @@ def test_frozen_parameters_and_vectors(model: Decoder, record: Parametrized) -> 
     assert id(model.tokens.weight) not in held
     decay = {id(each): group["weight_decay"] for group in groups for each in group["params"]}
     assert decay[id(model.norm.weight)] == decay[id(model.blocks[0].up.bias)] == 0.0
+    assert decay[id(model.head.bias)] == 0.0
     assert decay[id(model.blocks[0].up.weight)] == 2.0
     assert decay[id(model.head.weight)] == 0.5
 

@@ -190,14 +190,34 @@ def test_complete_p_has_the_numbers_of_its_table() -> None:
         assert hidden.factors.eps == branch / 4
         assert (norm.factors.adam, norm.factors.eps) == (deep, branch / 4)
         for outside in ("transformer.wte.weight", "transformer.ln_f.weight"):
-            assert (record[outside].factors.adam, record[outside].factors.eps) == (1.0, 1.0)
+            assert (record[outside].factors.adam, record[outside].factors.eps) == (1.0, 1 / 4)
         # The authors' 1/√(2L) stays that of the base, 1/√4.
         assert record["transformer.h.5.mlp.c_proj.weight"].std == 0.02 / 2 / 2
         branches = [each for each in record.multipliers if each.why == "branch"]
         assert {each.factor for each in branches} == {branch}
         assert len(branches) == 16
         groups = record.parameter_groups(model, 1.0, eps=1e-8)
-        assert {group["eps"] for group in groups} == {1e-8, 1e-8 * branch / 4}
+        assert {group["eps"] for group in groups} == {1e-8 / 4, 1e-8 * branch / 4}
+
+
+def test_epsilon_falls_as_gradients_do() -> None:
+    """CompleteP: Adam's ε stays the same share of every gradient, in blocks and outside."""
+    words, wanted = torch.randint(48, (2, 2, 8), generator=torch.Generator().manual_seed(0))
+    seen: list[dict[str, tuple[float, float]]] = []
+    for width in (64, 256):
+        captured = fanin.capture(lambda width=width: gpt2(width, tie_word_embeddings=False))
+        record = fanin.parametrize(captured, "complete-p", base=lambda: gpt2(32, tie_word_embeddings=False))
+        cross_entropy(captured.model(words).logits.flatten(0, 1), wanted.flatten()).backward()
+        seen.append(
+            {
+                name: (float(parameter.grad.square().mean().sqrt()), record[name].factors.eps)
+                for name, parameter in captured.model.named_parameters()
+                if parameter.grad is not None and ".attn." not in name
+            }
+        )
+    assert len(seen[0]) == 21
+    for name, (gradient, eps) in seen[1].items():
+        assert gradient / seen[0][name][0] == pytest.approx(eps / seen[0][name][1], rel=0.2), name
 
 
 def test_depth_mup_scales_branches_and_adam_by_the_root() -> None:

@@ -38,6 +38,16 @@ def test_bases_that_cannot_be_meant() -> None:
     unchanged(mlp(32), "only a base model tells: give base=", base_width=8, recipe="he")
 
 
+def test_arguments_that_cannot_be_meant() -> None:
+    unchanged(mlp(32), "multipliers must be 'forward' or 'absorbed', got 'absorb'", base_width=8, multipliers="absorb")
+    unchanged(mlp(32), r"tuned must be a .*Tuned\(output=…\), got", base_width=8, tuned={"output": 2.0})
+    unchanged(mlp(32), "base_width must be a whole number of at least 1, got '8'", base_width="8")
+    unchanged(mlp(32), "base_depth must be a whole number of at least 1, got 0", base_width=8, base_depth=0)
+    unchanged(mlp(32), "base_head_size goes with base_width=: a base= has its own", base=mlp(8), base_head_size=4)
+    with pytest.raises(fanin.ArgumentError, match=r"Tuned\(attention=…\) must be a finite number, got nan"):
+        fanin.parametrizations.Tuned(attention=float("nan"))
+
+
 def test_models_that_do_not_fit_the_scheme() -> None:
     unchanged(
         mlp(32), "complete-p scales residual branches, and Sequential has none", scheme="complete-p", base_width=8

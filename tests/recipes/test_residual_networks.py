@@ -135,3 +135,11 @@ def test_layerscale_counts_the_layers_of_the_deepest_stack(layers, eps):
     assert len(gates) == layers + 2
     assert {step.initializer.value for step in gates} == {eps}
     assert "layerscale has no rule" in steps["blocks.0.fc2.weight"].why
+
+
+def test_fixup_counts_the_branches_of_a_post_norm_stack():
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    model = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+    made = plan(model, "fixup", torch.randn(2, 5, 16))
+    assert made["layers.0.linear1.weight"].std == pytest.approx((2 / 32) ** 0.5 * 6**-0.5)
+    assert made["layers.2.linear2.weight"].std == 0

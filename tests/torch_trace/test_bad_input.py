@@ -25,7 +25,7 @@ def snapshot(model):
             for module in model.modules()
         ],
         copy.deepcopy(vars(getattr(model, "config", None))) if hasattr(model, "config") else None,
-        (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()),
+        (torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())),
         (torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()),
     )
 

@@ -76,6 +76,8 @@ def assert_untouched(model: nn.Module, before: dict[str, Any]) -> None:
         ({"tokens": 3, "tables": "body"}, "unknown lookup table 'body'"),
         ({"tokens": 3, "pad_to_multiple_of": 0}, "pad_to_multiple_of must be a positive integer, got 0"),
         ({"tokens": 3, "pad_to_multiple_of": 1.5}, "pad_to_multiple_of must be a positive integer, got 1.5"),
+        ({"tokens": 3, "scale": "small"}, "scale must be a finite number from 0 on, got 'small'"),
+        ({"tokens": ["<a>"], "tokenizer": "gpt2"}, "tokenizer must be one of transformers or tokenizers, got 'gpt2'"),
         ({"tokens": 3, "scale": -1.0}, "scale must be a finite number from 0 on, got -1.0"),
         ({"tokens": 3, "scale": float("nan")}, "scale must be a finite number from 0 on, got nan"),
         ({"tokens": 3, "seed": -1}, "seed must be from 0"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isclose, prod, sqrt
+from math import isclose, isinf, prod, sqrt
 
 from fanin.auditing.records import Seen
 
@@ -12,7 +12,12 @@ _CUT = 0.87962566103423978  # std of N(0, 1) cut at ±2
 
 
 def cause_of_std(seen: Seen, ratio: float) -> str:
-    """A sentence for std = ratio · planned std; the plainest slip that gives this ratio, else that nobody knows one."""
+    """A sentence for std = ratio · planned std: the plainest slip that gives this ratio, else that nobody knows one.
+
+    The ratio is infinite where the plan has a constant.
+    """
+    if isinf(ratio):
+        return "the plan has one value for all of it: another init wrote over it, or it was changed since"
     if ratio == 0:
         return "the tensor is constant: it was never drawn"
     margin = _CLOSE + (2.5 / sqrt(seen.numbers.finite) if seen.numbers is not None and seen.numbers.finite else 0.0)

@@ -93,12 +93,15 @@ def _ranks(said: Mapping[int, Message], tensors: Sequence[Seen]) -> Ranks:
     for seen in tensors:
         if seen.kind != "parameter":
             continue  # running statistics and random states are each rank's own
-        told = [(rank, each, _numbers(each)) for rank, each in _of(seen.name, said).items()]
-        for place, (first, one, numbers) in enumerate(told):
-            for second, two, others in told[place + 1 :]:
-                same = numbers.bits == others.bits and numbers.sums == others.sums
-                if one["part"] == two["part"] and not same:
-                    differing.setdefault(seen.name, (first, second))
-                elif one["part"] != two["part"] and same and numbers.count >= _MANY and not numbers.constant:
-                    repeated.setdefault(seen.name, (first, second))
+        holders: dict[str, tuple[int, object]] = {}
+        owners: dict[object, tuple[int, str]] = {}
+        for rank, each in _of(seen.name, said).items():
+            part, numbers = str(each["part"]), _numbers(each)
+            values = numbers.bits, numbers.sums
+            holder, held = holders.setdefault(part, (rank, values))
+            if held != values:
+                differing.setdefault(seen.name, (holder, rank))
+            owner, owned = owners.setdefault(values, (rank, part))
+            if owned != part and numbers.count >= _MANY and not numbers.constant:
+                repeated.setdefault(seen.name, (owner, rank))
     return Ranks(differing, repeated)

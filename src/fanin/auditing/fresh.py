@@ -21,8 +21,9 @@ _INDEPENDENT = ("Normal", "Uniform", "TruncatedNormal")
 
 def is_plain(numbers: Numbers) -> bool:
     """Whether values could be independent draws of a normal, uniform or truncated normal law about their mean."""
-    tolerance = SIGMAS * sqrt(24 / max(1, numbers.finite)) + 0.05
-    return 1.75 < numbers.kurtosis < 3 + tolerance
+    # The standard error of a kurtosis is √(1.32/n) for a uniform law, √(24/n) for a normal one.
+    sigmas = SIGMAS / sqrt(max(1, numbers.finite))
+    return 1.75 - sigmas * sqrt(1.32) < numbers.kurtosis < 3.05 + sigmas * sqrt(24)
 
 
 def allowance(numbers: Numbers, std: float, law: Step | None = None) -> float:

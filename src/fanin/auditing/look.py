@@ -17,7 +17,11 @@ from fanin.random.threads import run_shares
 
 _PIECE = 1 << 17  # values that are widened to float32 at a time
 _WIDTH = 1 << 12  # of the rows that a tensor without units is read in
-_TINY = {torch.float16: np.uint32(0x38800000), torch.float8_e4m3fn: np.uint32(0x3C800000)}  # 2⁻¹⁴, 2⁻⁶
+_TINY = {  # 2⁻¹⁴, 2⁻⁶
+    torch.float16: np.uint32(0x38800000),
+    torch.float8_e5m2: np.uint32(0x38800000),
+    torch.float8_e4m3fn: np.uint32(0x3C800000),
+}
 _NORMAL = np.uint32(0x00800000)  # the least normal float32 and bfloat16
 _BELOW, _SIGN = 0x7FFFFFFF, 31
 

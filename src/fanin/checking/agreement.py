@@ -13,7 +13,8 @@ from fanin.torch.probe import LayerProbe
 _SCATTER = 5.0
 _SIGMAS = 6.0
 _LEAST = log(2.0)
-_SETS_SCALE = frozenset(("norm", "embedding"))
+# A normalisation of inputs below its ε passes their scale on, and its output stays below unit size.
+_NORMALISED = 0.5
 
 
 def of_agreement(rows: Sequence[Judged], drawn: bool) -> Iterator[Finding]:
@@ -36,7 +37,7 @@ def _off(layers: Sequence[LayerProbe], direction: str) -> Iterator[tuple[LayerPr
     variance = 0.0
     for layer in layers:
         seen, expected = _pair(layer, direction)
-        if expected is None or (direction == "forward" and layer.kind in _SETS_SCALE):
+        if expected is None or (direction == "forward" and _sets_scale(layer)):
             variance = 0.0
         if layer.weight is not None:
             variance += _SCATTER / max(1, layer.units or 1)
@@ -45,6 +46,10 @@ def _off(layers: Sequence[LayerProbe], direction: str) -> Iterator[tuple[LayerPr
         allowed = max(_LEAST, _SIGMAS * sqrt(variance))
         if abs(log(seen / expected)) > allowed:
             yield layer, seen, expected
+
+
+def _sets_scale(layer: LayerProbe) -> bool:
+    return layer.kind == "embedding" or (layer.kind == "norm" and layer.forward.second >= _NORMALISED)
 
 
 def _pair(layer: LayerProbe, direction: str) -> tuple[float | None, float | None]:

@@ -48,6 +48,8 @@ def checked_report(data: Any, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: report version {data['fanin_report']!r}, but this fanin reads {REPORT_VERSION}")
     if not isinstance(data.get("verdict"), str):
         raise DataError(f"{where} is damaged: 'verdict' must be a string")
+    if not _is_number(data.get("loss")):
+        raise DataError(f"{where} is damaged: 'loss' must be a number or null")
     for name, texts in _LISTS.items():
         _check_rows(data.get(name), name, texts, where)
     if data.get("plan") is not None:
@@ -62,3 +64,13 @@ def _check_rows(rows: Any, name: str, texts: tuple[str, ...], where: str) -> Non
         missing = [text for text in texts if not isinstance(row, dict) or not isinstance(row.get(text), str)]
         if missing:
             raise DataError(f"{where} is damaged: {name}[{place}] has no text {missing[0]!r}")
+        for side in ("forward", "gradient"):
+            moments = row.get(side, {})
+            if moments is not None and not (isinstance(moments, Mapping) and _is_number(moments.get("second"))):
+                raise DataError(
+                    f"{where} is damaged: {side!r} of {name}[{place}] must hold a number 'second', or be null"
+                )
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

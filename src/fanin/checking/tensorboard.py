@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from fanin.errors import MissingExtraError
+from fanin.errors import ArgumentError, MissingExtraError
 from fanin.pages import report_markdown
 from fanin.pages.payload import calls
 
@@ -28,8 +28,11 @@ def write_events(data: Data, target: Any, step: int) -> None:
 
     Raises:
         MissingExtraError: tensorboard is not installed.
+        ArgumentError: `target` is neither, or a file.
     """
     if not isinstance(target, str | Path):
+        if not hasattr(target, "add_histogram_raw"):
+            raise ArgumentError(f"events go to a folder or a SummaryWriter, got {target!r}")
         _write(data, target, step)
         target.flush()
         return
@@ -37,6 +40,8 @@ def write_events(data: Data, target: Any, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise MissingExtraError.of("tensorboard", "tensorboard", "events for TensorBoard") from None
+    if Path(target).is_file():
+        raise ArgumentError(f"{target} is a file; events are written into a folder")
     with closing(SummaryWriter(str(target))) as writer:
         _write(data, writer, step)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fanin.checking.stored import stored_report
+from fanin.checking.stored import checked_report, stored_report
 from fanin.pages import report_page, report_png
 from fanin.plans import Plan
 from fanin.plans.page import page_rows
@@ -28,12 +28,14 @@ def write_png(data: Data, path: str | Path, before: str | Path | Data | None) ->
 
 
 def _earlier(before: str | Path | Data | None) -> Data | None:
-    return stored_report(before) if isinstance(before, str | Path) else before
+    if before is None:
+        return None
+    return stored_report(before) if isinstance(before, str | Path) else checked_report(before, "before=")
 
 
 def _paged(data: Data) -> Data:
     """The data with the plan in words."""
-    plan = data["plan"]
+    plan = data.get("plan")
     return data if plan is None else {**data, "plan": page_rows(Plan.from_json(json.dumps(plan)).steps)}
 
 

@@ -10,11 +10,11 @@ import click
 import fanin
 from fanin.cli import options
 from fanin.cli.building import captured, example
+from fanin.cli.failing import exit_code, fail_on_option
 from fanin.cli.printing import json_option, markdown_option, print_text, progress, show
 from fanin.cli.report_files import ReportFiles, report_files, summary_option
-from fanin.cli.verb import FINDINGS, BadInput, verb
+from fanin.cli.verb import BadInput, verb
 
-GRAVITY = ("error", "warning", "info", "never")
 _CODE = (".py", ".json")
 
 
@@ -28,13 +28,7 @@ _CODE = (".py", ".json")
 @click.option("--weights", type=options.FILE, help="Audit MODEL with the values of this file, not its plan.")
 @click.option("--drawn", is_flag=True, help="Draw MODEL's values by the recipe and audit them, not only the plan.")
 @click.option("--reference", type=click.Path(path_type=Path), help="Weights that must still be there, bit for bit.")
-@click.option(
-    "--fail-on",
-    type=click.Choice(GRAVITY),
-    default="warning",
-    show_default=True,
-    help="The least severity that gives exit code 1.",
-)
+@fail_on_option
 @options.input_shape
 @report_files
 @summary_option
@@ -62,6 +56,7 @@ def command(
     """
     from fanin.report.audits import audit_report
 
+    require_fitting(model, weights, drawn, reference)
     plan = None if plan_file is None else read_plan(plan_file)
     with progress(f"Auditing {model}") as moved:
         if is_weights(model):
@@ -84,8 +79,17 @@ def command(
         print_text(report.summary() if as_summary else report.to_markdown())
     else:
         show(as_json, report.to_dict, lambda width: audit_report(report, model))
-    grave = GRAVITY[: GRAVITY.index(fail_on) + 1]
-    return FINDINGS if fail_on != "never" and any(finding.severity in grave for finding in report.findings) else 0
+    return exit_code(report.findings, fail_on)
+
+
+def require_fitting(model: str, weights: Path | None, drawn: bool, reference: Path | None) -> None:
+    """Raise `BadInput` for options that would be ignored."""
+    if weights is not None and drawn:
+        raise BadInput("--weights and --drawn exclude each other: values are read from a file or drawn")
+    if is_weights(model) and (weights is not None or drawn):
+        raise BadInput(f"{model} holds weights already: --weights and --drawn go with a model")
+    if reference is not None and not is_weights(model) and weights is None and not drawn:
+        raise BadInput(f"--reference is compared with values, and {model} has only a plan: give --weights or --drawn")
 
 
 def is_weights(model: str) -> bool:
@@ -97,7 +101,9 @@ def is_weights(model: str) -> bool:
     path = Path(model)
     if path.name.endswith(".index.json"):
         return True
-    return path.is_dir() or (path.suffix.lower() not in ("", *_CODE) and ":" not in model)
+    if path.suffix.lower() in _CODE or ":" in model:
+        return path.is_dir()
+    return path.suffix != "" or path.exists()
 
 
 def read_plan(path: Path) -> fanin.Plan:

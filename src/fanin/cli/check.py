@@ -10,9 +10,10 @@ import click
 import fanin
 from fanin.cli import options
 from fanin.cli.building import captured, example, needed
+from fanin.cli.failing import exit_code, fail_on_option
 from fanin.cli.printing import json_option, markdown_option, print_text, progress, show
 from fanin.cli.report_files import ReportFiles, report_files, summary_option
-from fanin.cli.verb import FINDINGS, BadInput, verb
+from fanin.cli.verb import BadInput, verb
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,15 +43,11 @@ SAMPLES, SEQUENCES = 100, 8
 @options.input_shape
 @click.option("--lr", type=float, metavar="RATE", help="Judge Adam's first step at this learning rate, too.")
 @click.option(
-    "--thorough", is_flag=True, help="Also Jacobians' singular values and precision in bfloat16: more passes."
+    "--thorough",
+    is_flag=True,
+    help="Also Jacobians' singular values and precision in bfloat16, in more passes; --json and --html show them.",
 )
-@click.option(
-    "--fail-on",
-    type=click.Choice(["error", "warning"]),
-    default="warning",
-    show_default=True,
-    help="The mildest finding that makes the exit code 1.",
-)
+@fail_on_option
 @report_files
 @summary_option
 @json_option
@@ -77,6 +74,8 @@ def command(
     """
     from fanin.report.checks import check_report
 
+    if as_json + as_markdown + as_summary > 1:
+        raise BadInput("--json, --markdown and --summary exclude each other: give one of them")
     with progress(f"Checking {model}"):
         inputs, loss = batch_of(model, data, batch or usual_batch(model), sample)
         made, plan = weighted(model, recipe, seed, weights, inputs)
@@ -86,8 +85,7 @@ def command(
         print_text(report.summary() if as_summary else report.to_markdown())
     else:
         show(as_json, report.to_dict, lambda width: check_report(report, width, model))
-    grave = {"error"} if fail_on == "error" else {"error", "warning"}
-    return FINDINGS if any(finding.severity in grave for finding in report.findings) else 0
+    return exit_code(report.findings, fail_on)
 
 
 def weighted(
@@ -126,12 +124,13 @@ def batch_of(model: str, data: str | None, batch: int, sample: tuple[int, ...] |
 
 
 def from_file(path: Path) -> Tensor:
-    """The array that a .npy file holds."""
+    """The array that a .npy file holds; numpy's own float64 as float32, which models are made of."""
     import numpy as np
     import torch
 
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False))
+        batch = torch.from_numpy(np.load(path, allow_pickle=False))
     except (OSError, ValueError, EOFError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadInput(f"{path} cannot be read as a batch (mnist, random or a .npy file): {reason}") from error
+    return batch.float() if batch.dtype == torch.float64 else batch

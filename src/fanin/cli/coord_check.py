@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +18,10 @@ from fanin.cli.verb import FINDINGS, BadInput, verb
 if TYPE_CHECKING:
     from torch import nn
 
+_EXAMPLES = {
+    "width": "mlp:784-{width}-{width}-10 or hf:gpt2,n_embd={width}",
+    "depth": "hf:gpt2,n_layer={depth},n_embd=64",
+}
 _HOLE = re.compile(r"\{(?:(\d+)\*)?(width|depth)\}")
 
 
@@ -105,8 +109,8 @@ def builder(model: str, along: str) -> Callable[[int], nn.Module]:
     holes = {name for _, name in _HOLE.findall(model)}
     if holes != {along}:
         raise BadInput(
-            f"{model!r} must say where the {along} goes, as in mlp:784-{{width}}-{{width}}-10 or "
-            "hf:gpt2,n_embd={width}; own code is checked from Python, with fanin.coord_check(build, …)"
+            f"{model!r} must say where the {along} goes, and nothing else, as in {_EXAMPLES[along]}; "
+            "own code is checked from Python, with fanin.coord_check(build, …)"
         )
     return lambda size: fanin.models.build(filled(model, along, size))
 
@@ -120,5 +124,5 @@ def filled(model: str, along: str, size: int) -> str:
     return _HOLE.sub(lambda hole: _number(hole, size), model)
 
 
-def _number(hole: re.Match[str], size: int) -> Any:
+def _number(hole: re.Match[str], size: int) -> str:
     return str(int(hole[1] or 1) * size)

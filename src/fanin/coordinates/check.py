@@ -15,7 +15,7 @@ from fanin.coordinates.record import CoordinateCheck
 from fanin.coordinates.slopes import LayerSlopes
 from fanin.coordinates.training import Run, loss_of, train
 from fanin.coordinates.watching import Watch, of_depth, of_width
-from fanin.errors import ArgumentError, DataError
+from fanin.errors import ArgumentError, DataError, UnknownNameError
 from fanin.models import example_inputs
 from fanin.parametrizations import Parametrized, Scheme, named, parametrize
 from fanin.torch.capture import capture
@@ -87,11 +87,15 @@ def coord_check(
     """
     along, sizes = _sizes(widths, depths)
     _check_numbers(steps=steps, seeds=seeds, lr=lr, threshold=threshold)
+    if not callable(build):
+        raise ArgumentError(f"build must be a function from a {along} to a model, got {build!r}")
+    _check_optimizer(optimizer)
     scheme = None if parametrization is None or parametrization == "standard" else named(parametrization)
     start = _base(base, sizes)
     batch = inputs
     runs: list[list[Run]] = []
     layers: tuple[str, ...] = ()
+    shapes: dict[tuple[tuple[int, ...], ...], int] = {}
     kind = ""
     with torch.random.fork_rng():
         for size in sizes:
@@ -100,6 +104,7 @@ def coord_check(
             for seed in range(seeds):
                 model, record = family(seed)
                 kind = type(model).__name__
+                _check_grown(model, shapes, size, along)
                 batch = _batch(model) if batch is None else batch
                 require_usable(model, batch)
                 made = _optimizer(optimizer, model, record, lr)
@@ -108,6 +113,9 @@ def coord_check(
                 wanted = loss_of(loss, batch, torch.Generator().manual_seed(seed))
                 torch.manual_seed(seed)  # dropout
                 runs[-1].append(train(model, made, watch, batch, wanted, steps, f"at {along} {size}, seed {seed}"))
+    measured = tuple(_layer(name, sizes, runs) for name in layers)
+    if all(layer.worst is None for layer in measured):
+        raise DataError(f"no layer of {kind} has moved at all sizes, so that there is no slope: take more steps")
     return CoordinateCheck(
         kind,
         scheme.name if scheme is not None else "standard",
@@ -118,7 +126,7 @@ def coord_check(
         _told(optimizer),
         lr,
         threshold,
-        tuple(_layer(name, sizes, runs) for name in layers),
+        measured,
         tuple(tuple(np.mean([run.losses for run in of], axis=0).tolist()) for of in runs),
     )
 
@@ -165,14 +173,49 @@ def _batch(model: nn.Module) -> Any:
 
 def _optimizer(optimizer: Optimizer, model: nn.Module, record: Parametrized | None, lr: float) -> torch.optim.Optimizer:
     if not isinstance(optimizer, str | type):
-        return optimizer(model)
-    known = {name.lower(): kind for name, kind in vars(torch.optim).items() if isinstance(kind, type)}
-    kind = known.get(optimizer.lower()) if isinstance(optimizer, str) else optimizer
-    if kind is None or not issubclass(kind, torch.optim.Optimizer):
-        raise ArgumentError(f"torch.optim has no optimizer {optimizer!r}")
+        made: Any = optimizer(model)
+        if not isinstance(made, torch.optim.Optimizer):
+            raise ArgumentError(f"optimizer= must return a torch.optim.Optimizer, got {type(made).__name__}")
+        return made
+    kind = _optimizers()[optimizer.lower()] if isinstance(optimizer, str) else optimizer
     groups: Any = model.parameters() if record is None else record.parameter_groups(model, lr, optimizer=kind)
     decay = {"weight_decay": 0.0} if kind is torch.optim.AdamW else {}
-    return cast("Any", kind)(groups, lr=lr, **decay)
+    try:
+        return cast("Any", kind)(groups, lr=lr, **decay)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{kind.__name__} does not take the parameters of {type(model).__name__} ({error}): give optimizer= a "
+            "function from the model to its optimizer"
+        ) from error
+
+
+def _optimizers() -> dict[str, type[torch.optim.Optimizer]]:
+    """Those of torch whose steps take no function that computes the loss again."""
+    kinds = {name.lower(): kind for name, kind in vars(torch.optim).items() if _is_optimizer(kind)}
+    return {name: kind for name, kind in kinds.items() if kind is not torch.optim.Optimizer and name != "lbfgs"}
+
+
+def _is_optimizer(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
+
+
+def _check_optimizer(optimizer: object) -> None:
+    if isinstance(optimizer, str):
+        if optimizer.lower() not in _optimizers():
+            raise UnknownNameError.among("optimizer of torch.optim", optimizer, _optimizers())
+    elif not callable(optimizer) or (isinstance(optimizer, type) and not _is_optimizer(optimizer)):
+        raise ArgumentError(f"optimizer must be a name or class in torch.optim, or a function, got {optimizer!r}")
+
+
+def _check_grown(model: nn.Module, shapes: dict[tuple[tuple[int, ...], ...], int], size: int, along: str) -> None:
+    """Raise if nothing of it is to be trained, or a model of another size was as large: every slope would be 0."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise DataError(f"no parameter of {type(model).__name__} requires grad, so there is nothing to train")
+    before = shapes.setdefault(tuple(tuple(parameter.shape) for parameter in model.parameters()), size)
+    if before != size:
+        raise ArgumentError(
+            f"build({before}) and build({size}) make models of the same shapes: build must take the {along}"
+        )
 
 
 def _layer(name: str, sizes: tuple[int, ...], runs: list[list[Run]]) -> LayerSlopes:
@@ -196,7 +239,8 @@ def _sizes(
     if (widths is None) == (depths is None):
         raise ArgumentError("give widths= or depths=, one of them")
     along: Literal["width", "depth"] = "width" if depths is None else "depth"
-    given = tuple(widths if widths is not None else depths or ())
+    sizes: Any = depths if widths is None else widths
+    given: tuple[Any, ...] = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
     if any(type(size) is not int or size < 1 for size in given) or len(set(given)) < max(len(given), _FEWEST):
         raise ArgumentError(
             f"a slope needs at least {_FEWEST} different {along}s, whole numbers as (64, 128, 256); got {given}"

@@ -62,6 +62,8 @@ def train(
             )
         if step == steps:
             break
+        if not value.requires_grad:
+            raise DataError("the loss does not depend on any parameter that requires grad: nothing can be trained")
         optimizer.zero_grad()
         value.backward()  # pyright: ignore[reportUnknownMemberType]
         optimizer.step()

@@ -51,7 +51,7 @@ class Balance:
             held.uses = uses[held.name]
 
     def _balance(self, layers: list[Held], rescaling: Rescaling) -> None:
-        _reopen(layers, rescaling)
+        _reopen(rescaling)
         rescaling.measure = self._size
         once(self.start, rescaling)
         for done in range(self.rounds + 1):
@@ -63,7 +63,7 @@ class Balance:
             if self.found <= self.tolerance or done == self.rounds:
                 break
             scales = {name: sqrt(ratio / target) for name, ratio in ratios.items()}
-            _reopen(layers, rescaling)
+            _reopen(rescaling)
             rescaling.measure = partial(self._scale, scales)
             once(self.start, rescaling)
         for held in layers:
@@ -102,7 +102,7 @@ def _ratio(weight: Tensor, gradient: Tensor) -> float:
     return sqrt(float(gradient.to_dense().double().square().mean()) / size) if size else 0.0
 
 
-def _reopen(layers: list[Held], rescaling: Rescaling) -> None:
+def _reopen(rescaling: Rescaling) -> None:
     """Let each layer be measured again; of what was said about it the first measurement stays."""
     for held in rescaling.parameters.all:
         if held.told:

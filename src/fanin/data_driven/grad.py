@@ -83,8 +83,10 @@ def gradinit(
         raise ArgumentError(f"gradinit: optimizer must be 'sgd' or 'adam', got {optimizer!r}")
     positive = {"eta": eta, "gamma": gamma, "steps": steps, "lr": lr, "clip": clip}
     bad = [name for name, value in positive.items() if not value > 0 or (name != "gamma" and not isfinite(value))]
-    if bad or least < 0:
-        raise ArgumentError(f"gradinit: {', '.join(bad) or 'least'} must be a positive number")
+    if bad:
+        raise ArgumentError(f"gradinit: {', '.join(bad)} must be a positive number")
+    if type(steps) is not int or not 0 <= least < inf:
+        raise ArgumentError(f"gradinit: steps must be an integer and least a number from 0, got {steps} and {least}")
     start = Start.of(model, inputs, plan, recipe, seed, sources)
     if samples(inputs) < 3:
         raise DataError(

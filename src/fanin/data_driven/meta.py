@@ -68,7 +68,10 @@ def metainit(
     if loss is None:
         raise ArgumentError("metainit needs a loss: a function of the output, or labels")
     if type(steps) is not int or steps < 1 or not all(map(isfinite, (lr, momentum, epsilon))) or epsilon <= 0:
-        raise ArgumentError(f"metainit: steps and epsilon must be positive, got {steps} and {epsilon}")
+        raise ArgumentError(
+            f"metainit: steps and epsilon must be positive, lr and momentum finite, got {steps}, {epsilon}, {lr} and "
+            f"{momentum}"
+        )
     start = Start.of(model, inputs, plan, recipe, seed, sources)
     descent = _Descent(start, loss, steps, lr, momentum, epsilon)
     return learned(start, _METHOD, lambda tensor: tensor.dim() >= 2, descent.run)

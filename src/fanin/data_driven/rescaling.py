@@ -19,6 +19,7 @@ from fanin.data_driven.products import Operand, operands, without_bias
 from fanin.torch.tensors import storage_id
 
 _COPIES = ("_to_copy", "clone")
+RENORMED = "each lookup shortens its rows to max_norm, whatever their scale"
 DIRECTION = "only its direction counts: a weight norm divides by its length"
 
 
@@ -147,6 +148,11 @@ class Rescaling(TorchDispatchMode):
                 magnitude.let_measure()
                 axis = int([*args, 0][2])
                 self._normed[storage_id(result[0])] = result[0], magnitude, axis % args[0].dim()
+        elif op == "embedding_renorm_":
+            table = self.parameters.of(args[0])
+            if table is not None:
+                table.kept = table.kept or RENORMED
+                table.times = 2  # the rows that were shortened are drawn anew
 
 
 def _part(tensor: Tensor, part: Look) -> Tensor:

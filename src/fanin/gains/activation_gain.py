@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite, sqrt
+from numbers import Real
 from typing import Any
 
 from fanin.errors import ArgumentError, UnknownNameError
@@ -124,8 +125,8 @@ def _known(name: str) -> str:
 def _numbers(name: str, known: str, parameter: float | None) -> tuple[float, ...]:
     if parameter is None:
         return ()
-    if not isfinite(parameter):
-        raise ArgumentError(f"the parameter of {name} must be a finite number, got {parameter}")
+    if not isinstance(parameter, Real) or not isfinite(parameter):
+        raise ArgumentError(f"the parameter of {name} must be a finite number, got {parameter!r}")
     if known and known not in PARAMETRIC:
         raise ArgumentError(
             f"{name} takes no parameter, got {parameter}; those that do: {', '.join(sorted(PARAMETRIC))}"

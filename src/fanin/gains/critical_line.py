@@ -39,7 +39,7 @@ def critical_line(measured: Measured) -> tuple[Branch, ...]:
 
 
 def critical_weights(measured: Measured, bias_variance: float) -> float | None:
-    """σ_w with χ₁ = 1 at this σ_b², the least where there are several; None if there is none.
+    """σ_w with χ₁ = 1 at this σ_b², that of the least q where there are several; None if there is none.
 
     >>> from fanin.gains.response import response
     >>> round(critical_weights(lambda q: response("tanh", q), 0.05) ** 2, 3)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from inspect import signature
@@ -18,7 +18,7 @@ from fanin.errors import DataError, MissingExtraError
 from fanin.integrations.callback import callback_class
 from fanin.integrations.first_batch import first_batch
 from fanin.integrations.random_states import random_states_kept
-from fanin.integrations.starting import Conduct, Settings, audited, checked, released, started
+from fanin.integrations.starting import Conduct, Settings, audited, checked, started
 from fanin.integrations.twin import Stepping, twin
 from fanin.plans import Plan
 
@@ -88,14 +88,10 @@ class StartCheck:
         with random_states_kept():
             batch = first_batch(trainer.train_dataloader) if self.batch is None else self.batch
             own: Any = twin(module, trainer)
-            try:
-                for name in _SILENT:
-                    object.__setattr__(own, name, _nothing)
+            with _silenced(own):
                 batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
                 inputs = (batch, 0, 0)[: _taken(own.training_step)]
                 return checked(Stepping(own, _step(trainer, own)), inputs, _loss, self.settings)
-            finally:
-                released(own, _SILENT)
 
 
 def _base() -> type[Any]:
@@ -104,6 +100,19 @@ def _base() -> type[Any]:
         with suppress(ImportError):
             return import_module(name).Callback
     raise MissingExtraError.of("lightning", "lightning", "callbacks of Lightning")
+
+
+@contextmanager
+def _silenced(module: nn.Module) -> Generator[None]:
+    """Nothing is logged; attributes of these names that the module has of its own come back."""
+    own = {name: module.__dict__[name] for name in _SILENT if name in module.__dict__}
+    module.__dict__.update(dict.fromkeys(_SILENT, _nothing))
+    try:
+        yield
+    finally:
+        for name in _SILENT:
+            del module.__dict__[name]
+        module.__dict__.update(own)
 
 
 def _nothing(*given: Any, **named: Any) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,9 +29,8 @@ def random_states_kept() -> Generator[None]:
 
 @contextmanager
 def generators_kept(*owners: object) -> Generator[None]:
-    """The same for random generators that are attributes of these objects."""
-    found = [each for owner in owners for each in getattr(owner, "__dict__", {}).values()]
-    states = [(each, _state(each)) for each in found if isinstance(each, _KINDS)]
+    """The same for random generators that are attributes of these objects, or of what they wrap."""
+    states = [(each, _state(each)) for each in _generators(owners)]
     try:
         yield
     finally:
@@ -38,6 +38,24 @@ def generators_kept(*owners: object) -> Generator[None]:
             _restore(generator, state)
 
 
+def _generators(owners: Sequence[object]) -> Iterator[Any]:
+    """Subsets, concatenations and transforms hold one another as attributes, or in lists of them."""
+    seen: set[int] = set()
+    left = list(owners)
+    while left:
+        thing = left.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, _KINDS):
+            yield thing
+        elif isinstance(thing, list | tuple) and len(cast("Sequence[object]", thing)) <= _PARTS:
+            left.extend(cast("Sequence[object]", thing))
+        elif not isinstance(thing, type | ModuleType | FunctionType | torch.Tensor):
+            left.extend(getattr(thing, "__dict__", {}).values())
+
+
+_PARTS = 64  # longer lists hold data
 _KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
 

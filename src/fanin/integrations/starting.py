@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -125,10 +124,3 @@ def _joined(reports: Sequence[Report], name: str, more: Sequence[str]) -> Report
     verdict = next((each for each in verdicts if each != "healthy"), "healthy")
     notes = tuple(dict.fromkeys([*(note for report in reports for note in report.notes), *more]))
     return replace(reports[-1], findings=tuple(ordered), verdict=verdict, notes=notes, model=name)
-
-
-def released(made: Any, names: Sequence[str]) -> None:
-    """Forget attributes of an object that were put over its class's for a while."""
-    for name in names:
-        with suppress(AttributeError):
-            object.__delattr__(made, name)

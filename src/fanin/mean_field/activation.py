@@ -60,6 +60,8 @@ def activation(
     """
     medium = Medium.of(function, parameter)
     _check(weight_std, bias_std)
+    if not medium.response(1.0).second_moment:
+        raise ArgumentError(f"{medium.name} is 0 everywhere: no signal passes it")
     weights, biases = _chosen(medium, weight_std, bias_std)
     variance = VarianceMap(medium.response, weights, biases)
     settled = variance.settled()

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from fanin.errors import ArgumentError, MissingExtraError, UnknownNameError
+from fanin.errors import ArgumentError, FaninError, MissingExtraError, UnknownNameError
 from fanin.models.parts import model_class_of_part
 from fanin.models.presets import preset_fields
 
@@ -110,13 +110,18 @@ def model_of(what: str, config: Any, architecture: str | None = None) -> nn.Modu
 
     Raises:
         UnknownNameError: transformers has no such class.
-        ArgumentError: building needs files, or the config describes a part that is no model; `what` names it.
+        ArgumentError: building needs files, the model's constructor refuses the config, or it describes a part that is
+            no model; `what` names it.
     """
     with _offline():
         try:
             return _model_class(what, config, architecture)(config)
+        except FaninError:
+            raise
         except OSError as error:
             raise ArgumentError(f"{what}: building needs files that are not here: {error}") from error
+        except (ValueError, AssertionError, ZeroDivisionError) as error:
+            raise ArgumentError(f"{what}: transformers refuses this config: {error}") from error
 
 
 def _model_class(what: str, config: Any, architecture: str | None) -> Callable[[Any], nn.Module]:

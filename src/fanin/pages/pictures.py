@@ -11,6 +11,7 @@ from fanin.errors import ArgumentError, MissingExtraError
 from fanin.pages.escaping import visible
 
 Data = Mapping[str, Any]
+_NAN = float("nan")  # no point is drawn there
 # Okabe and Ito's colours, which the colour-blind tell apart too.
 _SEEN, _TOLD, _ILL, _BEFORE = "#0072B2", "#D55E00", "#B3261E", "0.6"
 
@@ -71,9 +72,6 @@ def _panel(axes: Any, layers: Sequence[Data], before: Sequence[Data], keys: tupl
     axes.set_ylabel(label)
     axes.grid(True, color="0.9", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-_NAN = float("nan")
 
 
 def _second(layer: Data, key: str) -> float:

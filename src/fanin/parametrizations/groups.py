@@ -56,7 +56,7 @@ def parameter_groups(
         if known is None:
             missing.append(entry.name)
             continue
-        rate, decay, small = _numbers(*known, kind, decay_vectors)
+        rate, decay, small = _numbers(known[1], kind, decays=decay_vectors or not _is_vector(known[0], entry.tensor))
         group = found.setdefault((rate, decay, small), _group(rate, decay, small, lr, weight_decay, kind, eps))
         group["params"].append(entry.tensor)
     if missing:
@@ -67,9 +67,14 @@ def parameter_groups(
     return list(found.values())
 
 
-def _numbers(of: str, factors: Factors, kind: Family, decay_vectors: bool) -> tuple[float, float, float]:
+def _is_vector(kind: str, tensor: torch.Tensor) -> bool:
+    """Biases, norms and the like; the bias of a readout too, no dimension of which grows."""
+    return kind == "vector" or (kind == "fixed" and tensor.dim() < 2)
+
+
+def _numbers(factors: Factors, kind: Family, *, decays: bool) -> tuple[float, float, float]:
     rate, decay = (factors.sgd, factors.sgd_decay) if kind == "sgd" else (factors.adam, factors.adam_decay)
-    return rate, decay if of != "vector" or decay_vectors else 0.0, factors.eps if kind == "adam" else 1.0
+    return rate, decay if decays else 0.0, factors.eps if kind == "adam" else 1.0
 
 
 def _group(

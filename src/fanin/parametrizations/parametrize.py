@@ -119,6 +119,7 @@ def parametrize(
         raise ArgumentError(f"parametrize takes a module or a captured model, not a {type(module).__name__}")
     marks.refuse_marked(module)
     asked = Asked(base, base_width, base_depth, base_head_size, at_base, headless, inputs, recipe)
+    _check_arguments(asked, multipliers, tuned)
     here = seen(model, recipe, inputs)
     there, grows = _base(chosen, here, asked)
     dims = dims_of(here, there, grows)
@@ -136,6 +137,21 @@ def parametrize(
     write(module, start, how, seed)
     marks.attach(module, record)
     return record
+
+
+def _check_arguments(asked: Asked, multipliers: object, tuned: object) -> None:
+    if multipliers not in ("forward", "absorbed"):
+        raise ArgumentError(f"multipliers must be 'forward' or 'absorbed', got {multipliers!r}")
+    if not isinstance(tuned, Tuned):
+        raise ArgumentError(f"tuned must be a fanin.parametrizations.Tuned(output=…), got {tuned!r}")
+    for name, least in (("base_width", None), ("base_depth", 1), ("base_head_size", 1)):
+        value = getattr(asked, name)
+        if value is None:
+            continue
+        if type(value) is not int or (least is not None and value < least):
+            raise ArgumentError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if asked.base_width is None:
+            raise ArgumentError(f"{name} goes with base_width=: a base= has its own, and no base has none")
 
 
 def _base(scheme: Scheme, here: Seen, asked: Asked) -> tuple[Base, Growing]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import isfinite, sqrt
 
 import numpy as np
 from torch import nn
@@ -28,6 +28,9 @@ class Tuned:
         output: of logits.
         attention: of attention scores.
 
+    Raises:
+        ArgumentError: one is no finite number.
+
     >>> import fanin
     >>> model = fanin.models.mlp((10, 64, 64, 2))
     >>> print(fanin.parametrize(model, base_width=64, tuned=Tuned(output=2.0)).multipliers[0].factor)
@@ -37,6 +40,12 @@ class Tuned:
     input: float = 1.0
     output: float = 1.0
     attention: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("input", "output", "attention"):
+            value: object = getattr(self, name)
+            if not isinstance(value, int | float) or not isfinite(value):
+                raise ArgumentError(f"Tuned({name}=…) must be a finite number, got {value!r}")
 
 
 class Placing:

@@ -116,12 +116,12 @@ class Parametrized:
 
         Raises:
             UnknownNameError: an optimizer of another kind.
-            ArgumentError: SGD under a parametrization that says nothing of it; a rate or decay that is negative or not
-                finite; or a trainable parameter not in the record.
+            ArgumentError: SGD under a parametrization that says nothing of it; a rate, decay or ε that is negative or
+                not finite; or a trainable parameter not in the record.
         """
-        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not 0 <= value < float("inf"):
-                raise ArgumentError(f"{name} must be a finite number of at least 0, got {value}")
+        for name, value in (("lr", lr), ("weight_decay", weight_decay), ("eps", 0.0 if eps is None else eps)):
+            if isinstance(value, str) or not 0 <= value < float("inf"):
+                raise ArgumentError(f"{name} must be a finite number of at least 0, got {value!r}")
         kind = family(optimizer)
         if kind == "sgd" and not self.sgd:
             raise ArgumentError(

@@ -79,13 +79,15 @@ def _bound(fan_in: float, fan_out: float) -> float:
 def _deep(alpha: float, *, eps: bool) -> Callable[[Dims], Factors]:
     def factors(dims: Dims) -> Factors:
         wide, deep = _mup_factors(dims), dims.depth ** (alpha - 1)
+        # Every gradient falls as 1/m: those of readouts because their inputs are divided by m, all others behind them.
+        width = dims.inputs if dims.kind == "output" else dims.outputs
         return Factors(
             wide.init,
             wide.adam * deep,
             wide.sgd * dims.depth ** (2 * alpha - 1),
             wide.adam_decay,
             wide.sgd_decay,
-            1 / (dims.outputs * dims.depth**alpha) if eps and dims.layers else 1.0,
+            1 / (width * dims.depth**alpha) if eps else 1.0,
         )
 
     return factors

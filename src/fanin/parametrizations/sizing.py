@@ -63,7 +63,7 @@ def _dims(model: Seen, step: Step, small: tuple[int, ...], grows: tuple[bool, ..
         )
     if sum(grows) > 1:
         raise ArgumentError(
-            f"{len(grows)} dimensions of {step.name} {step.shape} grow with the width, and no operation says which of "
+            f"{sum(grows)} dimensions of {step.name} {step.shape} grow with the width, and no operation says which of "
             "them it sums over: give inputs= that reach it"
         )
     kind: Kind = "fixed" if not any(grows) else "table" if model.role(step.name) in _TABLES else "vector"

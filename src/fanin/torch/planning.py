@@ -105,7 +105,11 @@ def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
     uses = {name: graph.of(name) for name in steps}
     tied = [found for found in uses.values() if {"embedding", "linear"} <= {use.op for use in found}]
     head_scale = next((use.scaled for found in tied for use in found if use.op == "linear"), 1.0)
-    stacks = {place.stack: place for place in graph.places.values() if place.stack}.values()
+    stacks: dict[str, int] = {}
+    for place in graph.places.values():
+        if place.stack:  # the last norm of a post-norm stack stands behind its branches, and knows of none
+            stacks[place.stack] = max(place.branches, stacks.get(place.stack, 0))
+    layers = max((place.layers for place in graph.places.values() if place.stack), default=0)
     first = next((use.tensor for use in graph.uses if use.axes is not None), "")
     return tuple(
         TensorInfo(
@@ -121,8 +125,8 @@ def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
             place=graph.places.get(step.name, Place()),
             partner_role=_partner_role(uses[step.name], graph),
             partner=_partner_use(uses[step.name], uses),
-            model_layers=max((place.layers for place in stacks), default=0),
-            model_branches=sum(place.branches for place in stacks),
+            model_layers=layers,
+            model_branches=sum(stacks.values()),
             first=step.name == first,
         )
         for step in steps.values()

@@ -11,7 +11,7 @@ import torch
 
 from fanin.errors import ArgumentError
 from fanin.random.stream import Stream
-from fanin.vocabulary.tokens import New, Tokens, known_rows, read_tokens
+from fanin.vocabulary.tokens import New, Tokens, check_tokenizer, known_rows, read_tokens
 
 Method = Literal["mean", "mean-cov", "subtoken", "copy", "normal"]
 METHODS = ("mean", "mean-cov", "subtoken", "copy", "normal")
@@ -52,14 +52,15 @@ class Request:
             yield f"token {name!r} of {list(self.tokens.pieces[number]) if self.tokens.pieces else 'no piece'}"
 
 
-def check_arguments(tokens: object, size: object, method: str, multiple: object, scale: float, seed: int) -> None:
+def check_arguments(tokens: object, size: object, method: str, multiple: object, scale: object, seed: int) -> None:
+    """Raise `ArgumentError` for what means nothing, whatever the model."""
     if (tokens is None) == (size is None):
         raise ArgumentError("pass either tokens (how many, or which) or size (how many there shall be in all)")
     if method not in METHODS:
         raise ArgumentError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if multiple is not None and (type(multiple) is not int or multiple < 1):
         raise ArgumentError(f"pad_to_multiple_of must be a positive integer, got {multiple!r}")
-    if not 0 <= scale < float("inf"):
+    if not isinstance(scale, int | float) or not 0 <= scale < float("inf"):
         raise ArgumentError(f"scale must be a finite number from 0 on, got {scale!r}")
     Stream.named(seed, "")
 
@@ -80,6 +81,7 @@ def read_request(
     Raises:
         ArgumentError: it cannot mean anything.
     """
+    check_tokenizer(tokenizer)
     known = known_rows(trained, before, tokenizer)
     first = int(known[-1]) + 1
     if size is not None:

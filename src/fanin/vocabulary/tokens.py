@@ -86,6 +86,19 @@ def _numbers(trained: object, rows: int) -> torch.Tensor:
     return given.nonzero().flatten() if given.dtype == torch.bool and given.shape == (rows,) else given.unique()
 
 
+def check_tokenizer(tokenizer: object) -> None:
+    """Raise unless it is a tokenizer or None.
+
+    Raises:
+        ArgumentError: it is a name, or something else.
+    """
+    if tokenizer is not None and not (hasattr(tokenizer, "get_vocab") and hasattr(tokenizer, "encode")):
+        raise ArgumentError(
+            f"tokenizer must be one of transformers or tokenizers, got {tokenizer!r}: load it first, as "
+            "AutoTokenizer.from_pretrained(…)"
+        )
+
+
 def size_of(tokenizer: Any) -> int:
     """How many tokens a tokenizer of transformers or of tokenizers has, added ones too."""
     return tokenizer.get_vocab_size() if callable(getattr(tokenizer, "get_vocab_size", None)) else len(tokenizer)

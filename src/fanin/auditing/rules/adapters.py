@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isclose, sqrt
 
+from fanin.auditing.fresh import SIGMAS, is_plain
 from fanin.auditing.records import Scene, Seen
 from fanin.auditing.rules.remedies import filled
 from fanin.checking import Finding
@@ -33,10 +34,23 @@ def _is_fresh(seen: Seen) -> bool:
     rank = seen.axes.fan_in if seen.axes is not None else float(seen.shape[-1])
     std = seen.std or 0.0
     usual = (1 / sqrt(3 * rank), 1 / sqrt(rank), sqrt(2 / rank), 1 / rank, 0.02)
-    if seen.numbers is None:
+    if seen.numbers is None or seen.numbers.constant:
         return True
-    if seen.numbers.constant:
+    margin = _CLOSE + SIGMAS / sqrt(2 * max(1, seen.numbers.finite))
+    usually = any(isclose(std, value, rel_tol=margin) for value in usual)
+    return usually and is_plain(seen.numbers) and _is_independent(seen)
+
+
+def _is_independent(seen: Seen) -> bool:
+    """Whether the columns are as nearly orthogonal as independent draws: training pulls them all the same way.
+
+    Between independent columns of n values n·cos² has mean 1 and variance 2.
+    """
+    if seen.load is None:
         return True
-    margin = _CLOSE + 5 / sqrt(2 * max(1, seen.numbers.finite))
-    plain = 1.6 < seen.numbers.kurtosis < 3 + 5 * sqrt(24 / max(1, seen.numbers.finite)) + 0.1
-    return plain and any(isclose(std, value, rel_tol=margin) for value in usual)
+    columns = seen.load().double().flatten(1)
+    rank = columns.shape[1]
+    pairs = rank * (rank - 1) / 2
+    units = columns / columns.norm(dim=0)
+    squares = (float((units.T @ units).square().sum()) - rank) / 2
+    return columns.shape[0] * squares <= pairs + SIGMAS * sqrt(2 * pairs) + 1e-6

@@ -25,15 +25,17 @@ def overwritten(scene: Scene) -> Iterator[Finding]:
         rounded = meant.to(values.dtype)
         if torch.equal(values.cpu(), rounded.cpu()):
             continue
-        change = _change(values, rounded)
+        change, lost = _change(values, rounded), _rounded_to(values, meant)
         yield Finding(
             "overwritten",
-            "error",
+            "warning" if lost else "error",
             seen.name,
             f"values that differ from the reference by {change:.2g} of its size, std {seen.std or 0.0:.3g} for "
             f"{float(rounded.double().std(correction=0)):.3g}",
             "the reference's values, bit for bit",
-            "an init ran after the load and wrote over what was loaded"
+            f"the loaded values were rounded to {lost} and widened again"
+            if lost
+            else "an init ran after the load and wrote over what was loaded"
             + (f" (marked by {seen.protected})" if seen.protected else ""),
             "fanin.load(model, reference)" if scene.source == "model" else "fanin.open_weights(reference)",
         )
@@ -87,6 +89,14 @@ def slice_of(rows: np.ndarray) -> str:
 def _ranges(rows: np.ndarray) -> str:
     first, last = int(rows[0]), int(rows[-1])
     return f"row {first}" if first == last else f"{first} to {last}"
+
+
+def _rounded_to(values: torch.Tensor, meant: torch.Tensor) -> str:
+    """The dtype of 16 bits through which the values went, if they are otherwise the reference's."""
+    for dtype in (torch.bfloat16, torch.float16):
+        if torch.equal(values.cpu(), meant.cpu().to(dtype).to(values.dtype)):
+            return str(dtype).removeprefix("torch.")
+    return ""
 
 
 def _change(values: torch.Tensor, meant: torch.Tensor) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fanin.auditing.planned import is_unknown
 from fanin.auditing.records import Scene
 from fanin.auditing.rules.remedies import override, replan
-from fanin.checking import Finding
+from fanin.checking import Finding, Severity
 
 _DEAD = re.compile(
     r"^(?:the rule for (?P<key>.+) of the recipe .* matches no tensor|NO RULE of the recipe (?P<recipe>\S+))"
@@ -66,10 +66,10 @@ def shapes(scene: Scene) -> Iterator[Finding]:
             yield _odd(seen.name, f"shape {seen.shape}, planned {seen.planned.shape}", "error", recipe)
 
 
-def _odd(name: str, told: str, severity: str, recipe: str) -> Finding:
+def _odd(name: str, told: str, severity: Severity, recipe: str) -> Finding:
     return Finding(
         "unplanned",
-        "error" if severity == "error" else "warning",
+        severity,
         name,
         told,
         "one step for each tensor, of its shape",

@@ -3,10 +3,11 @@
 const GRAVITY = Object.keys(page.signs);
 const graver = (one, other) => (GRAVITY.indexOf(one) <= GRAVITY.indexOf(other) ? one : other);
 
-function branch(name, layer = null) {
-  return { name, layer, parts: new Map() };
+function branch(name) {
+  return { name, layer: null, parts: new Map() };
 }
 
+// A layer and the parts inside of it stand side by side, under one name.
 function treeOf(layers) {
   const root = branch("");
   for (const layer of layers) {
@@ -44,14 +45,9 @@ function layerRows(layers) {
     const row = { data: { label: at.name, name: parent ? `${parent.data.name}.${at.name}` : at.name, verdict: "healthy", layers: 0 }, level, parent, group: true, open: false };
     rows.push(row);
     const first = rows.length;
-    const verdicts = [...(at.layer ? [leafOf(at, level + 1, row)] : []), ...[...at.parts.values()].map((each) => walk(each, level + 1, row))];
-    row.data.verdict = verdicts.reduce(graver);
+    row.data.verdict = [...at.parts.values()].map((each) => walk(each, level + 1, row)).reduce(graver);
     row.data.layers = rows.slice(first).filter((each) => !each.group).length;
     return row.data.verdict;
-  }
-  function leafOf(at, level, parent) {
-    rows.push({ data: { ...at.layer, label: "(itself)" }, level, parent, group: false, text: textOf(at.layer) });
-    return at.layer.verdict;
   }
   for (const part of treeOf(layers).parts.values()) walk(part, 0, null);
   openSome(rows);

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fanin.errors import DataError
+from fanin.torch.agreement import Team
 from fanin.torch.pieces import is_part
 from fanin.torch.probe.batch import Loss, arguments, described, require_usable, scalar, tensors_in
 from fanin.torch.probe.first_loss import FirstLoss, first_loss
@@ -76,12 +78,14 @@ def probe(
 
     Raises:
         DataError: a batch or a model that cannot be run, forward or backward.
+        PlanError: another rank that holds parts of the model cannot use its batch or its loss.
 
     >>> seen = probe(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.ones(3, 4))
     >>> [layer.kind for layer in seen.layers]
     ['weight', 'activation', 'weight']
     """
-    require_usable(model, inputs)
+    team = Team.of(model)
+    team.decided(lambda: require_usable(model, inputs))
     named = list(model.named_parameters())
     tape = Tape(named, laws or {}, HANDLERS)
     layers = Layers(model, tape)
@@ -89,10 +93,12 @@ def probe(
         output = _forward(model, inputs, tape)
         tape.close(tensors_in(output))
         frozen = not any(parameter.requires_grad for _, parameter in named)
-        value = None if frozen and loss is None else scalar(loss, output, frozen=frozen)
+        # The backward pass of a sharded model waits for all ranks, so none may begin it alone.
+        compared = partial(scalar, loss, output, frozen=frozen)
+        value = None if frozen and loss is None else team.decided(compared)
         number = None if value is None else float(value.detach())
         first = first_loss(output, loss, number)
-        del output
+        del output, compared
         gradients = {} if frozen or value is None else _gradients(named, value, layers)
         sweep(tape.records)
         rows = tuple(row.measured() for row in layers.rows)

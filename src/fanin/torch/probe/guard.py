@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 import numpy as np
@@ -23,6 +23,8 @@ def untouched(model: nn.Module, *, training: bool = True) -> Generator[None]:
     of the first step (batch statistics, dropout). Holds also where the block raises.
     """
     modes = [(module, module.training) for module in model.modules()]
+    # A forward pass may write into a buffer, or put another tensor in its place.
+    places = [(vars(module)["_buffers"], dict(vars(module)["_buffers"])) for module in model.modules()]
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     grads = [(parameter, parameter.grad) for parameter in model.parameters()]
     trained = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
@@ -33,6 +35,8 @@ def untouched(model: nn.Module, *, training: bool = True) -> Generator[None]:
         with torch.random.fork_rng(devices=cuda), torch.inference_mode(False), torch.enable_grad():
             torch.manual_seed(_SEED)
             model.train(training)
+            for parameter in model.parameters():  # else a backward pass adds to what is to be restored
+                parameter.grad = None
             yield
     finally:
         reshard(model)
@@ -42,11 +46,19 @@ def untouched(model: nn.Module, *, training: bool = True) -> Generator[None]:
             parameter.requires_grad_(flag)
         for parameter, grad in grads:
             parameter.grad = grad
-        with torch.no_grad():
-            for tensor, saved in (*buffers, *rewritten):
-                tensor.copy_(saved)
+        for place, own in places:
+            place.clear()
+            place.update(own)
+        put_back((*buffers, *rewritten))
         random.setstate(python)
         np.random.set_state(legacy)
+
+
+def put_back(saved: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Give tensors back the values beside them, also those made in inference mode."""
+    for tensor, values in saved:
+        with torch.inference_mode(tensor.is_inference()), torch.no_grad():
+            tensor.copy_(values)
 
 
 def _rewritten(model: nn.Module) -> list[torch.Tensor]:

@@ -30,7 +30,8 @@ def likeness(tensor: Tensor, tokens: bool) -> Likeness | None:
     """Compare the rows of a tensor: its samples, or (`tokens`) the last dimension at all positions of all samples.
 
     None for fewer than two rows that are not zero, for fewer than two features, or where a value is not finite.
-    The effective rank is the one of Roy and Vetterli, "The effective rank" (2007), over energies.
+    The effective rank is the one of Roy and Vetterli, "The effective rank" (EUSIPCO 2007), exp of the entropy of the
+    spectrum, but of σ²/Σσ² where they take σ/Σσ: the Gram matrix gives σ² without a decomposition of the rows.
 
     >>> likeness(torch.eye(4), tokens=False)
     Likeness(correlation=0.0, effective_rank=4.0)
