@@ -49,7 +49,7 @@ def admin(
 
     >>> import torch
     >>> model, batch = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), torch.randn(8, 5, 16)
-    >>> [note for note in admin(model, batch).notes if note.startswith("Admin: ω")][0]
+    >>> next(note for note in admin(model, batch).notes if note.startswith("Admin: ω"))
     'Admin: ω of the sum after self_attn.out_proj.weight = 1; the model has no parameter for it'
     """
     start = Start.of(model, inputs, plan, recipe, seed, sources)

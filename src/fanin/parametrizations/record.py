@@ -66,8 +66,9 @@ class Parametrized:
     >>> import fanin
     >>> model = fanin.models.mlp((10, 64, 64, 2))
     >>> record = fanin.parametrize(model, base_width=16)
-    >>> [(group["lr"], len(group["params"])) for group in record.parameter_groups(model, 0.1, optimizer="adamw")]
-    [(0.1, 5), (0.025, 1)]
+    >>> groups = record.parameter_groups(model, 0.1, optimizer="adamw")
+    >>> print(*((group["lr"], len(group["params"])) for group in groups))
+    (0.1, 5) (0.025, 1)
     >>> Parametrized.from_json(record.to_json()) == record
     True
     """
