@@ -7,7 +7,7 @@ from fanin import errors
 
 def test_every_error_is_a_fanin_error():
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, Exception)]
-    assert len(classes) == 10
+    assert len(classes) == 11
     assert all(issubclass(c, errors.FaninError) for c in classes)
     tree = errors.__doc__ or ""
     assert all(c.__name__ in tree for c in classes)

@@ -115,6 +115,8 @@ def main() -> None:
         both: list[Any] = [None, None]
         dist.all_gather_object(both, mine)
         answers[scene.__name__] = both
+        del model  # its threads end before the group's
+    dist.barrier()
     if dist.get_rank() == 0:
         sys.stdout.write(json.dumps(answers) + "\n")
     dist.destroy_process_group()

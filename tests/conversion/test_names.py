@@ -110,8 +110,8 @@ def test_what_a_gguf_model_lacks(tmp_path, llama):
     [
         ("phi2", {"attention.head_count": 64}, "the metadata say 64 heads for an embedding that is shorter"),
         ("llama", {"block_count": 1 << 30}, "1,073,741,824 blocks, more than the file has tensors (2)"),
-        ("gpt2", {"attention.head_count": 5}, "transformers refuses the config of gpt2: `embed_dim` must be divisible"),
-        ("llama", {"rope.dimension_count": 0}, "transformers refuses the config of llama: "),
+        ("gpt2", {"attention.head_count": 5}, "gpt2: transformers refuses this config: `embed_dim` must be divisible"),
+        ("llama", {"rope.dimension_count": 0}, "llama: transformers refuses this config: "),
     ],
 )
 def test_metadata_that_describe_no_model(tmp_path, architecture, told, why):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fanin.errors import ArgumentError, MissingExtraError
+from fanin.errors import ArgumentError, FaninError, MissingExtraError
 from fanin.names import Wanted
 from fanin.torch.tensors import stored_tensors
 
@@ -31,6 +31,8 @@ def wanted_by(config: Mapping[str, Any]) -> list[Wanted]:
         made = CONFIG_MAPPING[kind](**fields)
         with torch.device("meta"):
             model = model_of(kind, made)
+    except FaninError:
+        raise
     except Exception as error:  # of any kind, where a file's numbers make no model
         raise ArgumentError(f"transformers refuses the config of {kind}: {error}") from error
     return [
