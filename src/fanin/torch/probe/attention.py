@@ -1,7 +1,7 @@
 """How evenly attention looks at its keys: the entropy of its weights, relative to that of uniform ones.
 
-Zhai et al. 2023 (arXiv:2303.06296) find that low entropy (then in nats, averaged over queries) goes with training that
-is unstable, "entropy collapse": it falls exponentially with the spectral norm of the attention logits.
+Zhai et al. 2023 (arXiv:2303.06296) find that low entropy goes with training that is unstable, "entropy collapse": its
+lower bound falls exponentially with the spectral norm of the attention logits.
 """
 
 from __future__ import annotations
