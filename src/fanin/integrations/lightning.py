@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from fanin.checking import Report
 from fanin.errors import DataError, MissingExtraError
-from fanin.integrations.callback import callback_class
 from fanin.integrations.first_batch import first_batch
 from fanin.integrations.random_states import random_states_kept
-from fanin.integrations.starting import Conduct, Settings, audited, checked, started
+from fanin.integrations.start_check import StartCheckSettings
+from fanin.integrations.starting import audited, checked, started
 from fanin.integrations.twin import Stepping, twin
-from fanin.plans import Plan
 
 _NAMES = ("lightning.pytorch", "pytorch_lightning")
 _SILENT = ("log", "log_dict")
 
 
-class StartCheck:
+class StartCheck(StartCheckSettings):
     """Audit and check a LightningModule at the start of `fit`, then warn or stop.
 
     The audit reads the values; the check runs `training_step` on the first training batch, forward and backward. Model,
@@ -55,22 +53,13 @@ class StartCheck:
     >>> StartCheck(on="stop").result if importlib.util.find_spec("lightning") else None
     """
 
-    def __new__(cls, *given: Any, **named: Any) -> StartCheck:
-        return object.__new__(callback_class(cls, _base()))
-
-    def __init__(
-        self,
-        on: Conduct = "warn",
-        *,
-        report: str | Path | None = None,
-        thorough: bool = False,
-        plan: Plan | None = None,
-        allow: Sequence[str] = (),
-        batch: Any = None,
-    ) -> None:
-        self.settings = Settings(on, report, thorough, plan, allow)
-        self.batch = batch
-        self.result: Report | None = None
+    @staticmethod
+    def base() -> type[Any]:
+        """The class of callbacks of the package that is loaded, or installed."""
+        for name in sorted(_NAMES, key=lambda name: name not in sys.modules):
+            with suppress(ImportError):
+                return import_module(name).Callback
+        raise MissingExtraError.of("lightning", "lightning", "callbacks of Lightning")
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Look at the model; called by the trainer, once weights and data are there."""
@@ -92,14 +81,6 @@ class StartCheck:
                 batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
                 inputs = (batch, 0, 0)[: _taken(own.training_step)]
                 return checked(Stepping(own, _step(trainer, own)), inputs, _loss, self.settings)
-
-
-def _base() -> type[Any]:
-    """The class of callbacks of the package that is loaded, or installed."""
-    for name in sorted(_NAMES, key=lambda name: name not in sys.modules):
-        with suppress(ImportError):
-            return import_module(name).Callback
-    raise MissingExtraError.of("lightning", "lightning", "callbacks of Lightning")
 
 
 @contextmanager

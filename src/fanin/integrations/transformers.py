@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from fanin.checking import Report
 from fanin.errors import MissingExtraError
-from fanin.integrations.callback import callback_class
 from fanin.integrations.first_batch import first_batch, moved
 from fanin.integrations.random_states import random_states_kept
-from fanin.integrations.starting import Conduct, Settings, audited, checked, started
+from fanin.integrations.start_check import StartCheckSettings
+from fanin.integrations.starting import audited, checked, started
 from fanin.integrations.twin import twin
-from fanin.plans import Plan
 
 
-class StartCheck:
+class StartCheck(StartCheckSettings):
     """Audit and check the model of a `transformers.Trainer` when training begins, then warn or stop.
 
     The audit reads the values; the check runs the model on the first training batch, forward and backward, with the
@@ -47,22 +44,15 @@ class StartCheck:
     >>> StartCheck(on="stop").result if importlib.util.find_spec("transformers") else None
     """
 
-    def __new__(cls, *given: Any, **named: Any) -> StartCheck:
-        return object.__new__(callback_class(cls, _base()))
-
-    def __init__(
-        self,
-        on: Conduct = "warn",
-        *,
-        report: str | Path | None = None,
-        thorough: bool = False,
-        plan: Plan | None = None,
-        allow: Sequence[str] = (),
-        batch: Any = None,
-    ) -> None:
-        self.settings = Settings(on, report, thorough, plan, allow)
-        self.batch = batch
-        self.result: Report | None = None
+    @staticmethod
+    def base() -> type[Any]:
+        """The Trainer's class of callbacks."""
+        try:
+            return import_module("transformers").TrainerCallback
+        except ImportError:
+            raise MissingExtraError.of(
+                "transformers", "transformers", "callbacks of the transformers Trainer"
+            ) from None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **there: Any) -> None:
         """Look at the model; called by the trainer."""
@@ -81,13 +71,6 @@ class StartCheck:
             batch = moved(batch, next(model.parameters()).device)
             labelled = isinstance(batch, dict) and any("label" in str(name) for name in batch)
             return checked(twin(model), batch, _loss if labelled else None, self.settings)
-
-
-def _base() -> type[Any]:
-    try:
-        return import_module("transformers").TrainerCallback
-    except ImportError:
-        raise MissingExtraError.of("transformers", "transformers", "callbacks of the transformers Trainer") from None
 
 
 def _loss(output: Any) -> Tensor:
