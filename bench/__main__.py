@@ -11,6 +11,7 @@ from pathlib import Path
 
 import page
 import torch
+from convergence.options import options
 
 Section = tuple[str, bool]
 """A part's tables as Markdown, and whether every figure reaches what it must."""
@@ -23,6 +24,7 @@ class Part:
     title: str
     measure: Callable[[bool, argparse.Namespace], Section]
     on_request: bool = False
+    renew: Callable[[str], None] | None = None  # of a part that has a page of its own
 
 
 def _rows(module: str) -> Callable[[bool, argparse.Namespace], Section]:
@@ -97,10 +99,35 @@ def _device(plots: bool, arguments: argparse.Namespace) -> Section:
     return device.table(), True
 
 
+def _counts(plots: bool, arguments: argparse.Namespace) -> Section:
+    import counts
+
+    return counts.section()
+
+
+def _seeds(plots: bool, arguments: argparse.Namespace) -> Section:
+    import seeds
+
+    found = seeds.contests()
+    return seeds.markdown(found), all(each.reached for each in found)
+
+
 def _predictions(plots: bool, arguments: argparse.Namespace) -> Section:
     import predictions
 
     return predictions.section(arguments.seeds)
+
+
+def _convergence(plots: bool, arguments: argparse.Namespace) -> Section:
+    from convergence import command
+
+    return command.section(arguments)
+
+
+def _renew_convergence(text: str) -> None:
+    from convergence import page as own
+
+    own.renew(text)
 
 
 def _picture(name: str, found: object) -> str:
@@ -121,9 +148,12 @@ PARTS = {
     "check": Part("`fanin.check` on GPT-2 small, against one plain forward and backward pass", _rows("check")),
     "data-driven": Part("`fanin.lsuv` against one evaluation pass, `lsuv` and AnyInit", _rows("data_driven")),
     "dequantise": Part("Quantised tensors to float32, against the package `gguf`, and conversions", _dequantise),
+    "counts": Part("Multiply-accumulates, against torch's own counter and `torchinfo`", _counts),
+    "seeds": Part("Training 16 seeds of a model, against a plain PyTorch loop over the seeds", _seeds),
     "device": Part("Accelerators", _device),
     "predictions": Part("Second moments that `check` predicts, beside those of fresh models", _predictions, True),
     "auto": Part("`auto` and `critical`: 50 layers without normalisation, worst layer against the first", _auto, True),
+    "convergence": Part("Ten tasks from five starts", _convergence, True, _renew_convergence),
 }
 
 
@@ -142,19 +172,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     usual = [name for name, part in PARTS.items() if not part.on_request]
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"which; by default {', '.join(usual)}")
-    parser.add_argument("--seeds", type=int, help="networks per figure of auto and predictions, 9 by default")
+    parser.add_argument(
+        "--seeds", type=int, help="networks per figure: auto and predictions 9, convergence 16 by default"
+    )
     parser.add_argument("--size", choices=["2B", "8B"], default="2B", help="the model of disk: 4 or 16 GB")
     parser.add_argument("--write", action="store_true", help="put tables and plots into docs/benchmarks.md")
+    options(parser)
     arguments = parser.parse_args()
     sections: dict[str, str] = {}
     reached = True
     for name in arguments.parts or usual:
         text, good = PARTS[name].measure(arguments.write, arguments)
         when = f"Measured {datetime.date.today()} by `./dev bench {name}` on {machine()}."
-        sections[name] = f"## {PARTS[name].title}\n\n{when}\n\n{text}"
+        section = f"{when}\n\n{text}"
+        if arguments.write and (renew := PARTS[name].renew) is not None:
+            renew(section)
+        elif PARTS[name].renew is None:
+            sections[name] = f"## {PARTS[name].title}\n\n{section}"
         reached = reached and good
-        print(f"\n{sections[name]}", flush=True)
-    if arguments.write:
+        print(f"\n## {PARTS[name].title}\n\n{section}", flush=True)
+    if arguments.write and sections:
         page.renew(sections, list(PARTS))
     return 0 if reached else 1
 

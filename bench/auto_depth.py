@@ -116,7 +116,7 @@ def measure(name: str, activation: str, recipe: str, seeds: int = SEEDS) -> tupl
 def rows(seeds: int = SEEDS) -> list[Row]:
     """How far the worst layer is from the first, for `./dev bench`; the gradient where one is promised."""
     found: list[Row] = []
-    for recipe, steady in (("auto", RELU_FAMILY), ("critical", tuple(ACTIVATIONS))):
+    for recipe, steady in (("auto", (*RELU_FAMILY, "tanh")), ("critical", tuple(ACTIVATIONS))):
         for name in MODELS:
             for activation in ACTIVATIONS:
                 low, high, back = measure(name, activation, recipe, seeds)

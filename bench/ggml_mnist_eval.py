@@ -70,8 +70,8 @@ def main() -> int:
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """10,000 images [n, 784] in [0, 1] and their labels."""
     data = mnist()
-    images = np.concatenate([data.train.images, data.test.images]).reshape(-1, 784)
-    labels = np.concatenate([data.train.labels, data.test.labels])
+    images = np.concatenate([data.train.inputs, data.test.inputs]).reshape(-1, 784)
+    labels = np.concatenate([data.train.targets, data.test.targets])
     repeats = TESTED // len(labels)
     return np.tile(images, (repeats, 1)), np.tile(labels, repeats)
 

@@ -1,5 +1,6 @@
 from . import (
     adapters,
+    data,
     data_driven,
     gains,
     growth,
@@ -7,6 +8,7 @@ from . import (
     models,
     names,
     parametrizations,
+    race,
     recipes,
     resuming,
     schemes,
@@ -20,6 +22,7 @@ from .conversion import Converted, convert
 from .coordinates import CoordinateCheck, coord_check
 from .counting import Count, count
 from .data_driven import lsuv
+from .drawing import draw
 from .errors import (
     ArgumentError,
     CaptureError,
@@ -39,7 +42,7 @@ from .mean_field import ActivationView, activation
 from .parametrizations import Parametrized, parametrize
 from .plans import Plan
 from .plans.steps import Step
-from .race import RaceResult, compare
+from .race import RaceInterrupted, RaceResult, compare
 from .torch.capture import Captured, capture
 from .torch.files import open_weights, save
 from .torch.materialize import materialize, module_init
@@ -70,6 +73,7 @@ __all__ = [
     "Parametrized",
     "Plan",
     "PlanError",
+    "RaceInterrupted",
     "RaceResult",
     "Reinitialized",
     "Report",
@@ -90,7 +94,9 @@ __all__ = [
     "convert",
     "coord_check",
     "count",
+    "data",
     "data_driven",
+    "draw",
     "extend_vocabulary",
     "gains",
     "growth",
@@ -109,6 +115,7 @@ __all__ = [
     "parametrizations",
     "parametrize",
     "plan",
+    "race",
     "recipes",
     "reinitialize_last",
     "resuming",

@@ -18,7 +18,7 @@ from fanin.torch.planning import initialize
 @pytest.fixture(scope="module")
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
     test = mnist().test
-    return torch.from_numpy(test.images[:100]), torch.from_numpy(test.labels[:100])
+    return torch.from_numpy(test.inputs[:100]), torch.from_numpy(test.targets[:100])
 
 
 def deep(layers: int, width: int = 128, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:

@@ -16,7 +16,7 @@ import fanin as library
 from fanin.cli import app, options
 from fanin.cli.printing import plain
 
-VERBS = ["plan", "init", "check", "count", "recipes", "demo", "completion"]
+VERBS = ["plan", "init", "check", "count", "models", "recipes", "demo", "completion"]
 
 
 def test_help_lists_every_verb_and_the_exit_codes(fanin) -> None:
@@ -27,9 +27,13 @@ def test_help_lists_every_verb_and_the_exit_codes(fanin) -> None:
     assert "Exit codes: 0 fine, 1 findings, 2 bad input." in done.out
 
 
-def test_help_names_every_model_and_form(fanin) -> None:
+def test_help_names_every_form_and_completion_every_model(fanin) -> None:
     shown = fanin("--help").out
-    assert all(name in shown for name in library.models.names())
+    forms = ("resnet18", "resnet:depth=20,norm=none", "mlp:784-500-10", "path.py:function", "hf:TYPE", "config.json")
+    assert all(form in shown for form in (*forms, "`fanin models`"))
+    assert {name for name in options.MODELS if name.endswith(":")} == {
+        f"{x}:" for x in (*library.models.FAMILIES, "hf")
+    }
     assert {name for name in options.MODELS if not name.endswith(":")} == set(library.models.names())
 
 

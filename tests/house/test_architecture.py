@@ -20,7 +20,7 @@ RANKS = [
     {"demo"},
     {"report"},
     {"integrations"},
-    {"auditing", "checking", "coordinates", "data_driven", "race"},
+    {"auditing", "checking", "coordinates", "data_driven", "race", "drawing"},
     {"counting", "checkpoints", "loading", "vocabulary", "heads", "adapters", "growth", "conversion", "resuming"}
     | {"parametrizations"},
     {"torch"},
@@ -54,6 +54,7 @@ MAY_IMPORT_TORCH = {"torch", "models", "data", "counting", "race", "checking", "
     "auditing",
     "coordinates",
     "data_driven",
+    "drawing",
     "integrations",
 }
 LONGEST_FILE = 350

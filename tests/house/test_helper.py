@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DEV = ROOT / "dev"
-VERBS = ["demo", "test", "check", "fix", "bench", "stress", "fuzz", "coverage", "truth", "docs", "help"]
+VERBS = ["demo", "test", "check", "fix", "bench", "stress", "fuzz", "coverage", "truth", "applications", "docs", "help"]
 TOOLS = ["sh", "dirname", "cat", "cksum"]
 
 

@@ -220,3 +220,19 @@ def test_initialize_defaults_to_he_and_takes_a_captured_model():
     assert not captured.model.conv.weight.is_meta
     with pytest.raises(ArgumentError, match="initialize writes into a module or a captured model, not into a function"):
         initialize(lambda: Mixed())
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, input):
+        return input + self.down(torch.relu(self.up(input)))
+
+
+def test_branches_are_counted_where_the_model_itself_is_the_container():
+    blocks = [Residual() for _ in range(4)]
+    made = plan(nn.Sequential(nn.Linear(4, 8), *blocks, nn.Linear(8, 3)), "fixup", inputs=torch.ones(2, 4))
+    assert made["1.up.weight"].std == pytest.approx((2 / 8) ** 0.5 * 4**-0.5)
+    assert made["1.down.weight"].initializer == Constant(0.0)

@@ -60,7 +60,7 @@ def test_digits_read_right(shipped, place, network, right):
     model = network().eval()
     model.load_state_dict(open_weights(shipped(*place)))
     digits = mnist().test
-    images = (torch.from_numpy(digits.images) - 0.1307) / 0.3081  # as both packages scale them
+    images = (torch.from_numpy(digits.inputs) - 0.1307) / 0.3081  # as both packages scale them
     with torch.no_grad():
         answers = model(images).argmax(1)
-    assert int((answers == torch.from_numpy(digits.labels)).sum()) == pytest.approx(right, abs=1)
+    assert int((answers == torch.from_numpy(digits.targets)).sum()) == pytest.approx(right, abs=1)

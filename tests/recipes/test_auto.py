@@ -8,7 +8,7 @@ from math import sqrt
 import pytest
 
 from fanin.axes import Axes
-from fanin.gains import gain, gated_point, operating_point, response
+from fanin.gains import critical_point, gain, gated_point, operating_point, response
 from fanin.graph import ROLES, Place, Use
 from fanin.initializers import Blocks, Constant, Mirrored, Normal, Orthogonal
 from fanin.recipes import TensorInfo, named
@@ -130,12 +130,10 @@ def test_zero_where_identity_is_wanted():
     assert AUTO.choose(other("relative position", (49, 4))).initializer == Constant(0.0)
 
 
-def test_the_last_norm_of_a_branch_is_zero_behind_convolutions_alone():
+def test_the_last_norm_of_a_branch_has_its_share_behind_any_weight():
     convolution, dense = (Use("w", op, partner="") for op in ("conv", "linear"))
     behind = {"place": last(tables=16.0), "tied_head": True}
-    assert AUTO.choose(other("norm scale", partner=convolution, **behind)).initializer == Constant(0.0)
-    assert AUTO.choose(other("norm scale", parameter=1.0, partner=convolution, **behind)).initializer == Constant(-1.0)
-    for partner in (dense, None):
+    for partner in (convolution, dense, None):
         choice = AUTO.choose(other("norm scale", partner=partner, **behind))
         assert choice.initializer.value == pytest.approx(sqrt(0.25 / 24))
         assert choice.why.startswith("a branch ends in this norm: 0.1021; one of 24 branches, variance 0.25/24 each")
@@ -210,7 +208,7 @@ def test_every_role_has_an_answer_with_a_reason():
         choice = AUTO.choose(weight(role, axes=Axes.linear((64, 64))))
         assert choice is not None
         assert choice.why
-        assert choice.source.startswith("recipe auto 1: ")
+        assert choice.source.startswith("recipe auto 2: ")
 
 
 def chain(ordinal, activation="relu", length=DEEP, shape=(64, 64), **fields):
@@ -234,9 +232,30 @@ def test_deep_chains_are_mirrored():
     assert "arXiv 1702.08591" in AUTO.choose(chain(1)).source
 
 
+def test_deep_chains_of_bounded_functions_are_critical():
+    first, middle, head = (AUTO.choose(each) for each in (chain(0, "tanh"), chain(1, "tanh"), tanh_head()))
+    point = critical_point("tanh", layers=DEEP)
+    assert middle.initializer == Orthogonal(1.0)
+    assert first.initializer.gain == pytest.approx(sqrt(point.variance))
+    assert first.initializer == named("critical").choose(chain(0, "tanh")).initializer
+    passed = response("tanh", point.variance).second_moment
+    assert head.initializer.gain == pytest.approx(sqrt(1 / passed))
+    assert "tanh is critical only where its signal vanishes" in first.why
+    assert "Roberts" in middle.source
+    assert isinstance(AUTO.choose(chain(1, "tanh", length=DEEP - 1)).initializer, Normal)
+    assert isinstance(AUTO.choose(chain(1, "selu")).initializer, Mirrored)
+    # beside mirrored neighbours, whose signal is of full width
+    assert isinstance(AUTO.choose(chain(1, "selu", shape=(63, 63))).initializer, Normal)
+    mixed = weight(activation="tanh", reads="relu", place=Place(chain=1, chained=DEEP), axes=Axes.linear((64, 64)))
+    assert isinstance(AUTO.choose(mixed).initializer, Mirrored)
+
+
+def tanh_head():
+    place = Place(chain=DEEP - 1, chained=DEEP)
+    return weight("head", place=place, axes=Axes.linear((64, 64)), reads="tanh")
+
+
 def test_chains_that_mirroring_does_not_help_are_plain():
-    assert isinstance(AUTO.choose(chain(1, "tanh")).initializer, Normal)
-    assert AUTO.choose(chain(1, "tanh")).why.endswith("gradients ×1.178")
     assert AUTO.choose(chain(1, "relu_squared")).why.endswith("a deviation grows ×2 per layer, at any scale")
     assert AUTO.choose(chain(0, shape=(63, 64))).initializer == Normal(std=sqrt(2 / 64))
     short = chain(1, "gelu", length=4)

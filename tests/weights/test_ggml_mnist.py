@@ -71,8 +71,8 @@ def test_the_file_alone_gives_pytorchs_loss(tmp_path, digits, name, tolerance, s
             parameter.mul_(scale)
     save(model, path)
     with torch.no_grad():
-        expected = F.cross_entropy(model(torch.from_numpy(digits.images)).double(), torch.from_numpy(digits.labels))
-    assert abs(ggml_loss(path, digits.images, digits.labels) - expected.item()) < tolerance
+        expected = F.cross_entropy(model(torch.from_numpy(digits.inputs)).double(), torch.from_numpy(digits.targets))
+    assert abs(ggml_loss(path, digits.inputs, digits.targets) - expected.item()) < tolerance
 
 
 SHAPES = {

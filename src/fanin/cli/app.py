@@ -23,8 +23,12 @@ VERBS = {
     "coord-check": "Train a few steps at several widths or depths, and see whether layers learn as much.",
     "activation": "Say what an activation does to signals through depth, and which weights keep them.",
     "count": "Count parameters, bytes and operations.",
+    "draw": "Draw an architecture: layers, shapes, roles, parameters, residual connections.",
+    "data": "List the data sets, or show one: shapes, classes, split, first samples.",
+    "models": "List the built-in models, or show the options of one family.",
     "recipes": "List the recipes, or show one rule by rule.",
     "weights": "List what a weights file holds: tensors, types, bytes, metadata, statistics.",
+    "compare": "Race recipes: the same model and real data, several seeds; which start is best?",
     "demo": "The whole way on real digits: count, plan, draw, check, write, race.",
     "completion": "Print the completion script for bash, zsh or fish.",
 }
@@ -55,7 +59,8 @@ def verbs() -> None:
 
     \b
     A MODEL is named as
-      mnist-fc, mnist-cnn              the networks of ggml's MNIST example
+      mnist-fc, resnet18, vit-b, …     a built-in model of that name
+      resnet:depth=20,norm=none        a family with options: `fanin models` lists them
       mlp:784-500-10                   a dense network of these widths
       cnn:1x28x28-8-16-10              a convolutional one: image, channels, classes
       path.py:function                 what your own function returns

@@ -12,7 +12,19 @@ from click.shell_completion import CompletionItem
 
 import fanin
 
-MODELS = ("mnist-fc", "mnist-cnn", "mlp:", "cnn:", "hf:")
+FAMILIES = (
+    *("mlp", "cnn", "resnet", "vit", "autoencoder", "dcgan", "siren"),
+    *("rnn", "lstm", "gru", "seq2seq", "transformer", "forecaster"),
+)
+MODELS = (
+    *FAMILIES,
+    *("mnist-fc", "mnist-cnn"),
+    *(f"resnet{depth}" for depth in (18, 34, 50, 101, 152, 20, 32, 44, 56, 110)),
+    *("vit-ti", "vit-s", "vit-b"),
+    *("gpt2-small", "gpt2-medium", "gpt2-large", "gpt2-xl", "llama2-7b", "llama3-8b"),
+    *(f"{name}:" for name in (*FAMILIES, "hf")),
+)
+"""What completion offers, written out because a shell does not wait for torch; a test compares."""
 DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from fanin.data import Digits
+from fanin.data import Samples
 
 
-def digit_batch(digits: Digits, size: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def digit_batch(digits: Samples, size: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The first `size` digits, [size, 1, 28, 28], and the mean cross entropy (nats) of logits against their labels.
 
     >>> from fanin.data import mnist
@@ -19,5 +19,5 @@ def digit_batch(digits: Digits, size: int) -> tuple[Tensor, Callable[[Tensor], T
     >>> images.shape, round(float(loss(torch.zeros(100, 10))), 4)
     (torch.Size([100, 1, 28, 28]), 2.3026)
     """
-    labels = torch.from_numpy(digits.labels[:size])
-    return torch.from_numpy(digits.images[:size]), lambda logits: cross_entropy(logits, labels)
+    labels = torch.from_numpy(digits.targets[:size])
+    return torch.from_numpy(digits.inputs[:size]), lambda logits: cross_entropy(logits, labels)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 import fanin
-from fanin.data import Mnist
+from fanin.data import Dataset
 from fanin.demo.digits import digit_batch
 from fanin.demo.drawn import Drawn, draw
 from fanin.demo.part import Narrator, Part
@@ -28,6 +28,7 @@ from fanin.report.text import plural
 
 RECIPE = "he"
 WIDEST_PLOT = 100
+RATE, TARGET = 0.05, 0.9
 RACERS = ("native", "ggml-mnist", "xavier", "he", "orthogonal")
 
 
@@ -43,7 +44,9 @@ class Scale:
 FULL, QUICK = Scale(), Scale(batch=50, steps=20, seeds=1)
 
 
-def tour(models: Sequence[str], digits: Mnist, folder: Path, scale: Scale, seed: int, narrator: Narrator) -> list[Path]:
+def tour(
+    models: Sequence[str], digits: Dataset, folder: Path, scale: Scale, seed: int, narrator: Narrator
+) -> list[Path]:
     """Take each network the whole way; returns the files that this leaves in `folder`."""
     files: list[Path] = []
     races: list[RaceResult] = []
@@ -59,7 +62,7 @@ def tour(models: Sequence[str], digits: Mnist, folder: Path, scale: Scale, seed:
     return [*files, save_curves(races, folder / "race.png")]
 
 
-def _count(model: str, made: Any, digits: Mnist, scale: Scale) -> Part[Any]:
+def _count(model: str, made: Any, digits: Dataset, scale: Scale) -> Part[Any]:
     return Part(
         "count",
         "What it costs",
@@ -97,7 +100,7 @@ def _draw(model: str, made: Any, plan: Plan, seed: int) -> Part[Drawn]:
     )
 
 
-def _check(model: str, drawn: Any, digits: Mnist, scale: Scale) -> Part[Any]:
+def _check(model: str, drawn: Any, digits: Dataset, scale: Scale) -> Part[Any]:
     images, loss = digit_batch(digits.train, scale.batch)
     return Part(
         "check",
@@ -120,7 +123,7 @@ def _write(model: str, drawn: Drawn, plan: Plan, folder: Path) -> Part[tuple[Wri
     )
 
 
-def _race(model: str, digits: Mnist, scale: Scale, colour: bool) -> Part[RaceResult]:
+def _race(model: str, digits: Dataset, scale: Scale, colour: bool) -> Part[RaceResult]:
     return Part(
         "race",
         "What the start does to training",
@@ -130,9 +133,9 @@ def _race(model: str, digits: Mnist, scale: Scale, colour: bool) -> Part[RaceRes
             digits,
             RACERS,
             scale.seeds,
-            settings=Settings(steps=scale.steps),
+            settings=Settings(steps=scale.steps, learning_rate=RATE, target=TARGET),
             name=model,
-            progress=lambda done, total, _: progress(done, total),
+            progress=lambda moment: progress(moment.done, 1.0),
         ),
         lambda race: race.to_dict(),
         lambda race, width: stack(race_report(race, width), "", _curves(race, width, colour)),

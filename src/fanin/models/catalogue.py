@@ -3,52 +3,57 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 
 from fanin.errors import ArgumentError, FaninError, UnknownNameError
+from fanin.models.families import FAMILIES, SHORTHANDS
 from fanin.models.huggingface import config_factory, type_factory
-from fanin.models.mnist import mnist_cnn, mnist_fc
 from fanin.models.python_objects import python_factory
-from fanin.models.specs import Spec, cnn_factory, mlp_factory
+from fanin.models.specs import Spec, family_factory
 
 Factory = Callable[[], nn.Module]
 
-_NAMED: dict[str, Factory] = {"mnist-cnn": mnist_cnn, "mnist-fc": mnist_fc}
 _FORMS = (
-    "mlp:784-500-10",
-    "cnn:1x28x28-8-16-10",
+    "FAMILY:key=value",
     "path.py:factory",
     "package.module:factory",
     "hf:TYPE",
     "config.json",
+    "FILE.toml",
 )
 _PYTHON = re.compile(r".+\.py:\w+|[A-Za-z_]\w*(\.\w+)*:[A-Za-z_]\w*")
+_DESCRIPTIONS = (".toml", ".arch.json")
 
 
 def names() -> tuple[str, ...]:
     """Models that need nothing but their name.
 
-    >>> names()
-    ('mnist-cnn', 'mnist-fc')
+    >>> names()[:3]
+    ('mlp', 'cnn', 'resnet')
     """
-    return tuple(_NAMED)
+    return (*FAMILIES, *SHORTHANDS)
 
 
-def factory(spec: str) -> Callable[[], nn.Module]:
+def factory(spec: str, sizes: Mapping[str, Any] | None = None) -> Callable[[], nn.Module]:
     """A function without arguments that builds the model `spec` names, for `fanin.capture`; builds nothing yet.
 
     Args:
         spec: one of
 
-            - a name of `names()`: `mnist-fc`, `mnist-cnn`;
+            - a name of `names()`: `mnist-fc`, `resnet18`, `vit`, …;
+            - a family with options: `resnet:depth=20,norm=none`, `mlp:depth=100,width=128`, `vit:depth=6,patch=4`;
             - `mlp:WIDTHS` as `mlp:784-500-10,activation=gelu,bias=false,norm=layer`;
             - `cnn:CxHxW-CHANNELS-CLASSES` as `cnn:1x28x28-8-16-10,activation=silu,kernel=5,pool=2,norm=batch`;
+            - a path ending in `.toml` or `.arch.json`: a description of an architecture;
             - `path.py:factory` or `package.module:factory`: your own code, called without arguments;
             - `hf:TYPE` as `hf:gpt2,n_layer=2`: a transformers type, random weights, fields of its config replaced;
             - `hf:TYPE,preset=SIZE` as `hf:llama,preset=8b`: a published size of it (`presets("llama")`);
             - a path ending in `.json`: a transformers config. Never remote code, never the network.
+        sizes: sizes of the data (`Dataset.sizes`); those that the builder of a family takes and `spec` does not say are
+            used, all others left aside: `resnet:depth=20` fits any images.
 
     Raises:
         UnknownNameError: no model, option, file or type of that name.
@@ -59,15 +64,18 @@ def factory(spec: str) -> Callable[[], nn.Module]:
     >>> build().act1
     GELU(approximate='none')
     """
-    if spec in _NAMED:
-        return _NAMED[spec]
+    if spec.endswith(_DESCRIPTIONS):
+        from fanin.models.architecture import read
+
+        return read(spec).build
     if spec.endswith(".json"):
         return config_factory(spec)
-    if spec.startswith(("mlp:", "cnn:", "hf:")):
+    kind = spec.partition(":")[0]
+    if kind in FAMILIES or kind in SHORTHANDS:
+        return family_factory(Spec.parse(spec), sizes or {})
+    if spec.startswith("hf:"):
         parsed = Spec.parse(spec)
-        if parsed.kind == "hf":
-            return type_factory(parsed.what, parsed.options)
-        return mlp_factory(parsed) if parsed.kind == "mlp" else cnn_factory(parsed)
+        return type_factory(parsed.what or "", parsed.values)
     if _PYTHON.fullmatch(spec):
         return python_factory(spec)
     raise UnknownNameError.among("model", spec, (*names(), *_FORMS))

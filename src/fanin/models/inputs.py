@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,8 @@ from torch import nn
 
 from fanin.errors import ArgumentError
 from fanin.models.catalogue import factory
-from fanin.models.cnn import AsImages
+from fanin.models.layers.images import AsImages
+from fanin.models.sample import Sample
 
 Inputs = torch.Tensor | dict[str, torch.Tensor]
 _TOKENS = 16
@@ -46,6 +48,13 @@ def example_inputs(model: str | nn.Module, batch: int = 1) -> Inputs | None:
 
 
 def _inputs(model: nn.Module, batch: int, device: torch.device) -> Inputs | None:
+    match getattr(model, "sample", None):
+        case Sample() as sample:
+            return _drawn(sample, batch, device)
+        case Mapping() as samples if samples and all(isinstance(each, Sample) for each in samples.values()):
+            return {name: _drawn(each, batch, device) for name, each in samples.items()}
+        case _:
+            pass
     first = next(iter(model.children()), None)
     if isinstance(first, AsImages):
         return _uniform((batch, *first.shape), device)
@@ -66,6 +75,14 @@ def _transformers_inputs(model: nn.Module, batch: int, device: torch.device) -> 
     if kind == "pixel_values" and isinstance(size, int):
         return {kind: _uniform((batch, getattr(config, "num_channels", 3), size, size), device)}
     return None
+
+
+def _drawn(sample: Sample, batch: int, device: torch.device) -> torch.Tensor:
+    shape = (batch, *sample.shape)
+    if sample.tokens is not None:
+        return torch.randint(sample.tokens, shape, generator=_generator()).to(device)
+    low, high = sample.range
+    return low + (high - low) * _uniform(shape, device)
 
 
 def _uniform(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from importlib.resources import files
 
 SCRIPTS = ("dom", "words", "theme", "histogram", "chart", "grid", "layers", "tensors", "main")
+RACE_SCRIPTS = ("dom", "words", "theme", "race")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,9 @@ def styles() -> tuple[str, ...]:
 
 
 @cache
-def scripts() -> tuple[str, ...]:
+def scripts(names: tuple[str, ...] = SCRIPTS) -> tuple[str, ...]:
     """The scripts, in order; ours are one, in a scope of its own."""
-    ours = "\n".join(_read(f"static/{name}.js") for name in SCRIPTS)
+    ours = "\n".join(_read(f"static/{name}.js") for name in names)
     return (UPLOT_SCRIPT.text(), f'(() => {{\n"use strict";\n{ours}}})();')
 
 

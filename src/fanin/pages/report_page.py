@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from string import Template
 from typing import Any
 
 from fanin.pages import assets
-from fanin.pages.escaping import embedded, text
 from fanin.pages.findings import findings_html
+from fanin.pages.frame import Part, page
 from fanin.pages.header import plan_header, report_header
 from fanin.pages.payload import payload
 from fanin.pages.plan_rows import PlanRow
@@ -31,7 +29,7 @@ def report_page(data: Data, before: Data | None = None) -> str:
     drawn = payload(data, before)
     told = Part("findings", "Findings", "", findings_html(findings, earlier), len(findings))
     title = f"{data.get('model') or 'model'}: {data['verdict']} · fanin {data.get('kind') or 'check'}"
-    return _page(title, report_header(data, before), [told, *_drawn(drawn)], drawn, data.get("fanin"))
+    return page(title, report_header(data, before), [told, *_drawn(drawn)], drawn, data.get("fanin"), assets.scripts())
 
 
 def plan_page(title: str, rows: Sequence[PlanRow], notes: Sequence[str] = (), version: str | None = None) -> str:
@@ -44,39 +42,8 @@ def plan_page(title: str, rows: Sequence[PlanRow], notes: Sequence[str] = (), ve
         version: of fanin.
     """
     data = payload({"plan": list(rows)})
-    return _page(f"{title or 'plan'} · fanin plan", plan_header(title, rows, notes), _drawn(data), data, version)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A section of the page.
-
-    Attributes:
-        anchor: its id.
-        title: its heading.
-        words: a sentence beside the heading.
-        body: what is in it before any script runs, HTML.
-        count: of what it lists; None where nothing is counted.
-    """
-
-    anchor: str
-    title: str
-    words: str
-    body: str = ""
-    count: int | None = None
-
-    def html(self) -> str:
-        """The section."""
-        return (
-            f'<section id="{self.anchor}" aria-labelledby="{self.anchor}-title">\n'
-            f'<div class="head"><h2 id="{self.anchor}-title">{self.title}</h2><p>{self.words}</p></div>\n'
-            f"{self.body}</section>"
-        )
-
-    def link(self) -> str:
-        """The link to it in the bar."""
-        count = "" if self.count is None else f' <span class="count">{self.count:,}</span>'
-        return f'<a href="#{self.anchor}">{self.title}{count}</a>'
+    name, header = f"{title or 'plan'} · fanin plan", plan_header(title, rows, notes)
+    return page(name, header, _drawn(data), data, version, assets.scripts())
 
 
 _SIGNAL = "What leaves each layer and what comes back to it, through depth, beside what theory predicts."
@@ -91,20 +58,3 @@ def _drawn(data: Mapping[str, Any]) -> list[Part]:
     parts = [Part("signal", "Signal", _SIGNAL), Part("layers", "Layers", _LAYERS, "", len(layers))] if layers else []
     parts += [Part("parameters", "Parameters", _PARAMETERS, "", len(parameters))] if parameters else []
     return parts + ([Part("plan", "Plan", _PLAN, "", len(plan))] if plan is not None else [])
-
-
-def _page(title: str, header: str, parts: Sequence[Part], data: Mapping[str, Any], version: str | None) -> str:
-    styles, scripts = assets.styles(), assets.scripts()
-    return Template(assets.template()).substitute(
-        title=text(title),
-        version=text(version or ""),
-        licences=assets.licences(),
-        style_hashes=assets.allowed(styles),
-        script_hashes=assets.allowed(scripts),
-        styles="\n".join(f"<style>{each}</style>" for each in styles),
-        scripts="\n".join(f"<script>{each}</script>" for each in scripts),
-        header=header,
-        navigation="\n".join(part.link() for part in parts),
-        sections="\n".join(part.html() for part in parts),
-        data=embedded(data),
-    )

@@ -1,137 +1,131 @@
-"""Train the same model from several recipes on the same data, in the same order."""
+"""Train the same model from several starts on the same data, in the same order."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import astuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
 from torch import nn
 
+import fanin.models
 from fanin.errors import ArgumentError
-from fanin.plans import Plan
-from fanin.race.course import Course, Settings, course
-from fanin.race.result import RaceResult, Run, run_of
-from fanin.race.training import train
+from fanin.race.command import command
+from fanin.race.course import Course, course
+from fanin.race.engines import Method
+from fanin.race.fitting import check_fit
+from fanin.race.moment import Moment, Watch
+from fanin.race.result import RaceResult
+from fanin.race.settings import Settings
+from fanin.race.starts import Ground, Start, starts
+from fanin.race.under_way import UnderWay
 from fanin.recipes import Recipe
-from fanin.torch.capture import capture
-from fanin.torch.materialize import materialize
-from fanin.torch.planning import plan
 
-Progress = Callable[[int, int, Run], None]
+Racer = str | Recipe | Start | Callable[..., Any]
 
 
 def compare(
-    model_factory: Callable[[], nn.Module],
+    model_factory: Callable[[], nn.Module] | str,
     data: Any,
-    recipes: Sequence[str | Recipe],
-    seeds: int | Iterable[int] = 3,
+    recipes: Sequence[Racer] | Mapping[str, Racer],
+    seeds: int | Iterable[int] = 8,
     *,
     settings: Settings | None = None,
     name: str = "",
-    workers: int | None = None,
-    progress: Progress | None = None,
+    budget: float | None = None,
+    pilots: int = 2,
+    engine: str = "auto",
+    device: str = "cpu",
+    store: str | Path | None = None,
+    progress: Watch | None = None,
 ) -> RaceResult:
-    """Race recipes: for each recipe and seed, plan, materialize and train a fresh model.
+    """Race ways to start: the same model and data, the same order of samples, several seeds; what differs is measured.
 
-    The seed decides the weights (through their streams) and the order of the samples, which is the same for all
-    recipes. Each run has one thread, so results do not depend on `workers`; on the same machine they repeat bit for
-    bit. Models that draw random numbers while training (dropout) run one after another under a fixed seed. The
-    global random state and the number of torch's threads are restored.
+    For each start and seed a fresh model gets its first values and is trained. A seed decides the values (through
+    their streams) and the order of samples, which is the same for all starts. Unless `settings` gives a learning rate,
+    each start gets its own, chosen by pilot runs with other seeds on a part of the training samples, judged on the
+    rest of them (`fanin.race.rates`); the test samples decide nothing. A run whose loss is no longer finite stops.
+
+    On a CPU results repeat bit for bit with the same engine, whatever runs beside them, and agree between engines as
+    far as float sums do. The global random state is restored.
 
     Args:
-        model_factory: builds the model; classifiers that give logits [n, classes].
-        data: `fanin.data.mnist()`, or ((inputs, labels), (test inputs, test labels)).
-        recipes: names or recipes.
+        model_factory: builds the model, or its name as `fanin.models.factory` takes it, of which sizes that are not
+            given are those of the data. Outputs [n, classes], [n, T, vocabulary], or the shape of the targets.
+        data: a `Dataset`, its name as `fanin.data.load` takes it, or ((inputs, targets), (test inputs, test targets)).
+        recipes: recipes or their names, "lsuv", or functions (model, seed, inputs) that give a model its values in
+            place; a mapping gives them names of your own.
         seeds: how many (0, 1, …), or which.
         settings: numbers of the training; `Settings()` where None.
-        name: of the model, for the result; its class where empty.
-        workers: runs at a time; as many as the CPUs that this process may use, where None.
-        progress: called after each run with (runs done, runs in all, the run).
+        name: of the model, for the result; the given name or the model's class where empty.
+        budget: seconds that all of it may take, from which the steps of a run are chosen by a probe of the speed, in
+            place of those of `settings`.
+        pilots: pilot runs for each learning rate.
+        engine: "auto" takes what a short probe finds fastest here; "stacked", "threads", "processes" or "sequential",
+            with options as `fanin.race.engines.Method` has them. The result says which.
+        device: where to train.
+        store: a folder (or a .json file) where finished runs are kept; the same call with it goes on from there.
+        progress: called with a `Moment` again and again.
 
     Raises:
-        ArgumentError: no recipe, a recipe twice, no seed.
-        DataError: data that cannot be trained on.
-        UnknownNameError: no recipe of that name.
+        ArgumentError: no start, two of one name, no seed, a seed twice, a budget too small for one step.
+        DataError: data that cannot be trained on, a model that does not fit it, a store of another race.
+        UnknownNameError: no recipe, model, data set or engine of that name.
+        MissingExtraError: the data set's package is not installed.
+        RaceInterrupted: Ctrl-C; has the result of what was finished.
 
     >>> from torch import eye
     >>> inputs, labels = eye(4), eye(4).argmax(1)  # four samples, each of a class of its own
-    >>> result = compare(lambda: nn.Linear(4, 4), ((inputs, labels), (inputs, labels)), ["he", "lecun"], seeds=3)
-    >>> {row.recipe: row.accuracy for row in result.standings}
+    >>> data = (inputs, labels), (inputs, labels)
+    >>> result = compare(lambda: nn.Linear(4, 4), data, ["he", "lecun"], seeds=3, settings=Settings(steps=60))
+    >>> {row.start: row.score for row in result.standings}
     {'he': 1.0, 'lecun': 1.0}
     """
-    chosen = _labels(recipes)
+    begun = perf_counter()
+    if engine != "auto":
+        Method.parse(engine)
+    watch = progress or _unwatched
+    racers, numbers, chosen = starts(recipes), _seeds(seeds), settings or Settings()
+    if pilots < 1:
+        raise ArgumentError(f"pilots must be at least 1, got {pilots}")
+    if budget is not None and not (budget > 0 and isfinite(budget)):
+        raise ArgumentError(f"budget must be positive seconds, got {budget}")
+    watch(Moment("data", 0.0))
+    track = course(data, lambda done, total: watch(Moment("data", done / total if total else 0.0)))
+    called, factory = _model(model_factory, track, name)
+    with torch.random.fork_rng():
+        kind = check_fit(factory, track, called or "the model")
+        ground, seeds_of_pilots = Ground(factory, track), _others(numbers, pilots)
+        race = UnderWay(called or kind, racers, ground, numbers, seeds_of_pilots, chosen, engine, device, watch, budget)
+        done = race.run(store, begun)
+    return replace(done, command=command(model_factory, data, recipes, numbers, done.settings))
+
+
+def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not numbers:
         raise ArgumentError(f"a race needs at least one seed, got {seeds!r}")
-    settings, track = settings or Settings(), course(data)
-    with torch.random.fork_rng():
-        captured = capture(model_factory)
-        plans = {label: plan(captured, recipe, inputs=track.train[0][:2]) for label, recipe in chosen.items()}
-        jobs = [(label, seed) for label in chosen for seed in numbers]
-        serial = _draws(model_factory, track)
-        with _single_threads(1 if serial else workers or _cpus()) as pool:
-            futures = {
-                pool.submit(_run, model_factory, plans[label], label, seed, track, settings, serial): (label, seed)
-                for label, seed in jobs
-            }
-            done: dict[tuple[str, int], Run] = {}
-            for future in as_completed(futures):
-                done[futures[future]] = future.result()
-                if progress is not None:
-                    progress(len(done), len(jobs), done[futures[future]])
-    return RaceResult(name or type(captured.model).__name__, settings, tuple(done[job] for job in jobs))
+    if len(set(numbers)) != len(numbers) or min(numbers) < 0:
+        raise ArgumentError(f"seeds are different whole numbers from 0, got {list(numbers)}")
+    return numbers
 
 
-def _labels(recipes: Sequence[str | Recipe]) -> dict[str, str | Recipe]:
-    labels = {recipe if isinstance(recipe, str) else recipe.name: recipe for recipe in recipes}
-    if not labels or len(labels) != len(recipes):
-        raise ArgumentError(f"a race needs one or more different recipes, got {[str(r) for r in recipes]}")
-    return labels
+def _others(seeds: Sequence[int], count: int) -> tuple[int, ...]:
+    """Seeds of pilots: not among those of the race."""
+    return tuple(seed for seed in range(2**32, 2**32 + count + len(seeds)) if seed not in seeds)[:count]
 
 
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _model(model: Callable[[], nn.Module] | str, track: Course, name: str) -> tuple[str, Callable[[], nn.Module]]:
+    if isinstance(model, str):
+        return name or model, fanin.models.factory(model, sizes=track.sizes)
+    if not callable(model) or isinstance(model, nn.Module):
+        raise ArgumentError(f"the model is its name or a function that builds it, got {type(model).__name__}")
+    return name, model
 
 
-def _draws(model_factory: Callable[[], nn.Module], track: Course) -> bool:
-    """Whether a training step of the model uses the global random state."""
-    model = model_factory().train()
-    before = torch.get_rng_state()
-    model(track.train[0][:2])
-    return not torch.equal(before, torch.get_rng_state())
-
-
-@contextmanager
-def _single_threads(workers: int) -> Generator[ThreadPoolExecutor]:
-    """A pool whose threads run torch operations on one core each."""
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            try:
-                yield pool
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _run(
-    model_factory: Callable[[], nn.Module],
-    laws: Plan,
-    label: str,
-    seed: int,
-    track: Course,
-    settings: Settings,
-    serial: bool,
-) -> Run:
-    model = materialize(model_factory(), laws, seed=seed)
-    if serial:
-        torch.manual_seed(seed)
-    curves = train(model, track, settings, seed)
-    return run_of(label, seed, astuple(curves), settings.target, track.classes)
+def _unwatched(moment: Moment) -> None:
+    """Progress that nobody watches."""

@@ -1,43 +1,32 @@
-"""One run: train a model that already has its weights, on an order of samples that depends on the seed alone."""
+"""What every run does alike: the order of its samples, and its looks at the test data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isfinite
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from fanin.race.course import Course, Settings
+from fanin.race.course import Pair
+from fanin.race.objective import Objective
+from fanin.race.settings import Settings
 
-_CHUNK = 100  # its activations stay in the cache
+CHUNK = 100  # its activations stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Training loss of each step; accuracy and loss on the test data after the steps in `seen`."""
+    """Training loss of each step; loss and score on the test data after the steps in `seen`.
+
+    A run is `complete` after its last step, or after a loss that is not finite; not where it was interrupted.
+    """
 
     losses: tuple[float, ...]
     seen: tuple[int, ...]
-    accuracies: tuple[float, ...]
     test_losses: tuple[float, ...]
-
-
-def train(model: nn.Module, course: Course, settings: Settings, seed: int) -> Trained:
-    """Train for `settings.steps` steps, or until the loss is no longer finite."""
-    optimizer = _optimizer(model, settings)
-    losses: list[float] = []
-    looks = [(0, *evaluate(model, course.test))]
-    for step, chosen in enumerate(batches(len(course.train[1]), settings, seed), start=1):
-        losses.append(_step(model, optimizer, course.train[0][chosen], course.train[1][chosen]))
-        if step % settings.evaluate_every == 0 or step == settings.steps:
-            looks.append((step, *evaluate(model, course.test)))
-        if not isfinite(losses[-1]):
-            break
-    seen, accuracies, test_losses = zip(*looks, strict=True)
-    return Trained(tuple(losses), seen, accuracies, test_losses)
+    scores: tuple[float, ...]
+    complete: bool = True
 
 
 def batches(samples: int, settings: Settings, seed: int) -> Iterator[Tensor]:
@@ -52,28 +41,14 @@ def batches(samples: int, settings: Settings, seed: int) -> Iterator[Tensor]:
             yield chosen
 
 
-def evaluate(model: nn.Module, test: tuple[Tensor, Tensor]) -> tuple[float, float]:
-    """(accuracy, mean cross entropy) in evaluation mode."""
+def evaluate(model: nn.Module, test: Pair, objective: Objective) -> tuple[float, float]:
+    """(mean loss, score) in evaluation mode."""
     model.eval()
-    right, loss = 0, 0.0
+    loss, score = 0.0, 0.0
     with torch.no_grad():
-        for inputs, labels in zip(test[0].split(_CHUNK), test[1].split(_CHUNK), strict=True):
-            logits = model(inputs)
-            right += int((logits.argmax(1) == labels).sum())
-            loss += float(cross_entropy(logits, labels, reduction="sum"))
-    return right / len(test[1]), loss / len(test[1])
-
-
-def _optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), lr=settings.rate, momentum=0.9)
-    return torch.optim.Adam(model.parameters(), lr=settings.rate)
-
-
-def _step(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> float:
-    model.train()
-    loss = cross_entropy(model(inputs), labels)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return float(loss.detach())
+        for inputs, targets in zip(test[0].split(CHUNK), test[1].split(CHUNK), strict=True):
+            outputs = model(inputs)
+            loss += float(objective.loss_sum(outputs, targets))
+            score += float(objective.score_sum(outputs, targets))
+    count = objective.count(test[1])
+    return loss / count, objective.score(score / count)

@@ -10,6 +10,7 @@ from fanin.graph.roles import ROLES
 from fanin.initializers import Constant, Initializer, Normal
 from fanin.recipes import auto_weights, stream
 from fanin.recipes.common import NORMS, padded
+from fanin.recipes.criticality import Criticality, vanishes
 from fanin.recipes.layer_scale import cait_eps
 from fanin.recipes.matching import both, contracts, has_role
 from fanin.recipes.recipe import Recipe
@@ -19,6 +20,7 @@ from fanin.recipes.stream import table_std
 from fanin.recipes.tensor_info import TensorInfo
 
 ROUTER = 0.1
+_CRITICAL = Criticality()
 
 
 def _zero(_: TensorInfo) -> Initializer:
@@ -58,10 +60,6 @@ def _why_branch_scale(tensor: TensorInfo) -> str:
 
 def _sets_rate(tensor: TensorInfo) -> bool:
     return contracts(tensor) and tensor.activation == "softplus" and tensor.place.branch is not None
-
-
-def _behind_convolution(tensor: TensorInfo) -> bool:
-    return tensor.partner is not None and tensor.partner.op == "conv"
 
 
 def _ends_branch(tensor: TensorInfo) -> bool:
@@ -111,12 +109,6 @@ AUTO = Recipe(
             "Touvron et al. 2021, arXiv 2103.17239, section 2; De & Smith 2020, arXiv 2002.10444",
         ),
         Rule(
-            both(has_role("norm scale"), _ends_branch, _behind_convolution),
-            lambda tensor: Constant(0.0 - (tensor.parameter or 0.0)),
-            "the last norm of a convolutional branch starts at 0: the block passes its input on",
-            "Goyal et al. 2017, arXiv 1706.02677, section 5.1",
-        ),
-        Rule(
             both(has_role("norm scale"), stream.ends),
             lambda tensor: Constant(sqrt(stream.share(tensor)) - (tensor.parameter or 0.0)),
             lambda tensor: f"a branch ends in this norm: {sqrt(stream.share(tensor)):.4g}; {stream.why(tensor)}",
@@ -144,6 +136,12 @@ AUTO = Recipe(
             "Balduzzi et al. 2017, arXiv 1702.08591, section 5 (looks-linear); Xiao et al. 2018, arXiv 1806.05393",
         ),
         Rule(
+            both(contracts, vanishes),
+            _CRITICAL.weights,
+            _CRITICAL.why_weights,
+            "Roberts, Yaida & Hanin 2022, arXiv 2106.10165, 5.3.3; Xiao et al. 2018, arXiv 1806.05393",
+        ),
+        Rule(
             both(contracts, _ends_branch),
             auto_weights.law,
             auto_weights.why,
@@ -165,6 +163,7 @@ AUTO = Recipe(
     ),
     title="from the graph alone: gains of what comes before and behind, true fans, shares of branches",
     source="second moments kept as in He et al. 2015 (arXiv 1502.01852), branches as in Radford et al. 2019",
+    version=2,
 )
 
 

@@ -1,4 +1,4 @@
-"""A race as a table: how soon each recipe reaches the target."""
+"""A race as a table: how soon each start reaches the target, and what the paired tests say."""
 
 from __future__ import annotations
 
@@ -6,46 +6,47 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fanin.race import RaceResult, Standing
+from fanin.race.output import how
+from fanin.race.words import level_text, score_text
 from fanin.report.layout import Field, grid, heading, stack, widest_fitting
 
 BAR = 24
 
 
 def race_report(result: RaceResult, width: int, model: str = "") -> RenderableType:
-    """One row per recipe: median steps to the target and their range over the seeds, final accuracy, failed runs."""
-    rows, target = result.standings, f"{result.settings.target:.0%}"
+    """One row per start: learning rate, median steps to the target and their range, final score, failed runs."""
+    rows, asked = result.standings, result.objective
+    level = level_text(result.target, asked)
     best = min((row.steps_to_target for row in rows if row.steps_to_target is not None), default=None)
-    base = [
-        Field("recipe", [row.recipe for row in rows], "green"),
-        Field(f"steps to {target}", [_steps(row) for row in rows], number=True),
-        Field("range", [_range(row) for row in rows], "dim", number=True),
-        Field("accuracy at the end", [_accuracy(row) for row in rows], number=True),
-        Field("failed", [f"{row.failures} of {_runs(row)}" for row in rows], number=True),
-    ]
+    start = Field("start", [row.start for row in rows], "green")
+    rate = Field("rate", [f"{row.rate:g}" for row in rows], number=True)
+    steps = Field(f"steps to {score_text(result.target, asked)}", [_steps(row) for row in rows], number=True)
+    spread = Field("range", [_range(row) for row in rows], "dim", number=True)
+    seconds = Field("seconds", [_seconds(row) for row in rows], "dim", number=True)
+    score = Field(f"{asked.score_name} at the end", [_score(row, result) for row in rows], number=True)
+    failed = Field("failed", [f"{row.failures} of {row.runs}" for row in rows], number=True)
     bars = Field("", [_bar(row, result.settings.steps) for row in rows], "cyan")
+    base = [start, rate, steps, spread, score, failed]
+    timed = [start, rate, steps, spread, seconds, score, failed]
+    choices = [[*timed, bars], timed, base] if any(map(_seconds, rows)) else [[*base, bars], base]
     styles = ["bold" if best is not None and row.steps_to_target == best else "" for row in rows]
-    settings = result.settings
-    how = Text(
-        f"{settings.optimizer}, learning rate {settings.rate:g}, {settings.steps} steps of "
-        f"{settings.batch_size} samples; "
-        f"medians over {_runs(rows[0])} seeds; a seed's order of samples is the same for all recipes",
-        style="dim",
-    )
     return stack(
-        heading(f"{model or result.model} · steps to {target} accuracy"),
+        heading(f"{model or result.model}{' on ' * bool(result.data)}{result.data} · steps to {level}"),
         "",
-        grid(widest_fitting([[*base, bars], base], width), styles),
+        grid(widest_fitting(choices, width), styles),
         "",
-        how,
+        *(Text(sentence) for sentence in result.verdicts),
+        *(Text(warning, style="yellow") for warning in result.warnings),
+        Text(how(result.to_dict()), style="dim"),
     )
-
-
-def _runs(row: Standing) -> int:
-    return row.reached + row.slow + row.failures
 
 
 def _steps(row: Standing) -> str:
     return "not reached" if row.steps_to_target is None else f"{row.steps_to_target:g}"
+
+
+def _seconds(row: Standing) -> str:
+    return "" if row.seconds_to_target is None else f"{row.seconds_to_target:.2g}"
 
 
 def _range(row: Standing) -> str:
@@ -55,8 +56,16 @@ def _range(row: Standing) -> str:
     return f"{least}" if least == most else f"{least}–{most}"
 
 
-def _accuracy(row: Standing) -> str:
-    return f"{row.accuracy:.1%} ({row.lowest:.1%}–{row.highest:.1%})"
+def _score(row: Standing, result: RaceResult) -> str:
+    shown = _number(row.score, result)
+    if row.interval is None:
+        return shown
+    low, high = (_number(value, result) for value in row.interval)
+    return f"{shown} ({low}–{high})"
+
+
+def _number(value: float, result: RaceResult) -> str:
+    return f"{value:.1%}" if result.objective.higher_is_better else f"{value:.3g}"
 
 
 def _bar(row: Standing, steps: int) -> str:

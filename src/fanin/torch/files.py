@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fanin.errors import ArgumentError, WeightsError
-from fanin.models.cnn import AsImages
+from fanin.models.layers.images import AsImages
 from fanin.random import STREAM_VERSION
 from fanin.torch.archive import write_archive
 from fanin.torch.file_tensors import OpenedWeights, from_torch

@@ -106,10 +106,9 @@ def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
     tied = [found for found in uses.values() if {"embedding", "linear"} <= {use.op for use in found}]
     head_scale = next((use.scaled for found in tied for use in found if use.op == "linear"), 1.0)
     stacks: dict[str, int] = {}
-    for place in graph.places.values():
-        if place.stack:  # the last norm of a post-norm stack stands behind its branches, and knows of none
-            stacks[place.stack] = max(place.branches, stacks.get(place.stack, 0))
-    layers = max((place.layers for place in graph.places.values() if place.stack), default=0)
+    for place in graph.places.values():  # the last norm of a post-norm stack stands behind its branches: knows of none
+        stacks[place.stack] = max(place.branches, stacks.get(place.stack, 0))
+    layers = max((place.layers for place in graph.places.values()), default=0)
     first = next((use.tensor for use in graph.uses if use.axes is not None), "")
     return tuple(
         TensorInfo(

@@ -1,0 +1,1 @@
+"""What the application `generation` trains, and how it judges it."""

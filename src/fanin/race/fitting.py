@@ -1,0 +1,68 @@
+"""Whether a model and the data belong together, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fanin.data.dataset import IGNORED
+from fanin.errors import DataError, FaninError
+from fanin.race.course import Course
+
+
+def check_fit(factory: Callable[[], nn.Module], course: Course, name: str) -> str:
+    """Run two samples forward in evaluation mode, and compare what comes out with the targets; the model's class.
+
+    Raises:
+        DataError: the model does not take the inputs, or its outputs do not fit the targets.
+        FaninError: whatever the factory raises of them.
+    """
+    inputs, targets = (part[:2] for part in course.train)
+    model = _built(factory, name).eval()
+    try:
+        with torch.no_grad():
+            outputs: Any = model(inputs)
+    except Exception as error:
+        said = str(error) if isinstance(error, FaninError) else f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"{name} does not take the inputs {_shape(inputs)} of {course.name or 'the data'}: {said}"
+        ) from error
+    if not isinstance(outputs, Tensor):
+        raise DataError(f"{name} must return one tensor to be trained, it returns {type(outputs).__name__}")
+    problem = _regression(outputs, targets) if course.objective.task == "regression" else _classes(outputs, course)
+    if problem:
+        raise DataError(f"{name} does not fit {course.name or 'the data'}: {problem}")
+    return type(model).__name__
+
+
+def _built(factory: Callable[[], nn.Module], name: str) -> nn.Module:
+    try:
+        return factory()
+    except FaninError:
+        raise
+    except Exception as error:
+        raise DataError(f"{name} cannot be built: {type(error).__name__}: {error}") from error
+
+
+def _regression(outputs: Tensor, targets: Tensor) -> str | None:
+    if outputs.shape == targets.shape:
+        return None
+    return f"outputs {_shape(outputs)} for targets {_shape(targets)}; they must have one shape"
+
+
+def _classes(outputs: Tensor, course: Course) -> str | None:
+    targets = course.train[1][:2]
+    what, axes = ("logits", "[n, T, vocabulary]") if course.objective.task == "tokens" else ("logits", "[n, classes]")
+    if outputs.shape[:-1] != targets.shape:
+        return f"{what} {_shape(outputs)} for labels {_shape(targets)}; they must be {axes}"
+    highest = max(int(part[1][part[1] != IGNORED].max()) for part in (course.train, course.test))
+    if highest >= outputs.shape[-1]:
+        return f"{what} {_shape(outputs)} tell {outputs.shape[-1]} classes apart, but the labels go up to {highest}"
+    return None
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"{list(tensor.shape)} ({str(tensor.dtype).removeprefix('torch.')})"
