@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import fanin
 from fanin.errors import ArgumentError, UnknownNameError
 from fanin.race.engines import Lane, Method, choose_engine, train_lanes
 from fanin.race.engines.kernels import kernels
@@ -106,6 +107,22 @@ def dropped() -> nn.Module:
 def test_an_engine_says_why_it_cannot(build: Callable[[], nn.Module], engine: str, reason: str) -> None:
     with pytest.raises(ArgumentError, match=f"engine '{engine}' cannot train this model: {reason}.*; take 'auto' or"):
         train_lanes(lanes(build), DATA, SETTINGS, engine=engine)
+
+
+def chaotic() -> nn.Module:
+    """He's gain for tanh: 100 layers make much of a rounding."""
+    layers = [nn.Sequential(nn.Linear(196, 196), nn.Tanh()) for _ in range(100)]
+    model = nn.Sequential(nn.Flatten(), *layers, nn.Linear(196, 10))
+    fanin.initialize(model, "he", seed=torch.initial_seed() % 7)
+    return model
+
+
+def test_a_chosen_method_is_not_tried_again() -> None:
+    some = lanes(chaotic, 2, rate=0.3, steps=2)
+    with pytest.raises(ArgumentError, match="stacked lanes get other losses"):
+        train_lanes(some, DATA, SETTINGS, engine="stacked,group=2")
+    chosen = Method.parse("stacked,group=2")
+    assert {index for index, _ in train_lanes(some, DATA, SETTINGS, engine=chosen)} == {0, 1}
 
 
 @pytest.mark.parametrize("build", [dropped, Branching, Recurrent, Leaking])

@@ -9,7 +9,7 @@ from time import perf_counter
 from torch import nn
 
 from fanin.race.course import Course
-from fanin.race.engines import Lane, choose_engine, train_lanes
+from fanin.race.engines import Lane, Method, choose_engine, train_lanes
 from fanin.race.moment import Moment, Phase, Watch
 from fanin.race.run import Run
 from fanin.race.settings import Settings
@@ -61,7 +61,7 @@ class Trainer:
 
     seeded: Mapping[str, Seeded]
     settings: Settings
-    engine: str
+    engine: str | Method
     device: str
     watch: Watch
     store: Store | None = None
@@ -128,9 +128,13 @@ class Trainer:
         if self.engine != "auto":
             return self
         kept = None if self.store is None else self.store.facts.get("engine")
-        engine = kept or str(choose_engine(self._lanes(wanted), course, self.settings, device=self.device).method)
+        engine = (
+            Method.parse(kept)
+            if kept
+            else choose_engine(self._lanes(wanted), course, self.settings, device=self.device).method
+        )
         if self.store is not None:
-            self.store.note(engine=engine)
+            self.store.note(engine=str(engine))
         return replace(self, engine=engine)
 
     def _lanes(self, wanted: Sequence[Wanted]) -> list[Lane]:

@@ -109,7 +109,7 @@ class UnderWay:
         marks = {name: digest(name, values_digest(build(0))) for name, build in named.items()}
         trainer = Trainer(seeded, self.settings, self.engine, self.device, self.watch, store, marks)
         trainer = trainer.with_engine(self._all(dict.fromkeys(self.names, self._middle)), self.course)
-        self.engine = trainer.engine
+        self.engine = str(trainer.engine)
         return trainer
 
     @property

@@ -36,7 +36,7 @@ class Architecture:
     ...     Layer("fc2", "linear", {"out": 1})), loss="bce_with_logits")
     >>> net.shapes()["fc1"], Architecture.from_toml(net.to_toml()) == net
     ((1, 3), True)
-    >>> [name for name, _ in net.build().named_parameters()]
+    >>> list(net.build().state_dict())
     ['fc1.weight', 'fc1.bias', 'fc2.weight', 'fc2.bias']
     """
 

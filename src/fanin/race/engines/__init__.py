@@ -23,7 +23,7 @@ def choose_engine(
 ) -> Choice:
     """The method that a short probe finds fastest for these lanes on this machine.
 
-    `str(choice.method)` is what `train_lanes` takes as its engine, so that a race that goes on later, or in several
+    `choice.method` is what `train_lanes` takes as its engine, so that a race that goes on later, or in several
     rounds, has one method. Work of less than two seconds is not probed.
 
     Args:
@@ -40,7 +40,7 @@ def train_lanes(
     course: Course,
     settings: Settings,
     *,
-    engine: str = "auto",
+    engine: str | Method = "auto",
     progress: Progress | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[tuple[int, Trained]]:
@@ -55,7 +55,9 @@ def train_lanes(
         lanes: what to train; a lane that diverges stops there, and touches no other.
         course: data and objective.
         settings: batch size, optimizer, clipping, looks at the test data; each lane has its own steps and rate.
-        engine: "auto" (the fastest in a short probe), the name of an engine, or the text of a `Method`.
+        engine: "auto" (the fastest in a short probe), the name of an engine, or the text of a `Method`; these are tried
+            on two lanes first. A `Method` as `choose_engine` gives it has been tried: a net that makes much of every
+            rounding could not pass again at other rates.
         progress: called now and then with a lane's number, its steps so far and its last loss.
         device: where to train; models and data are moved there.
 
@@ -68,12 +70,10 @@ def train_lanes(
         FaninError: a process was killed; the others' results have come before.
         UnknownNameError: no engine of that name.
     """
-    if engine != "auto":
-        task = Task(lanes, course.to(device), settings, Method.parse(engine))
-        if lanes:
-            refuse(task)
-    else:
-        task = Task(lanes, course.to(device), settings, Method())
+    method = engine if isinstance(engine, Method) else Method() if engine == "auto" else Method.parse(engine)
+    task = Task(lanes, course.to(device), settings, method)
+    if lanes and isinstance(engine, str) and engine != "auto":
+        refuse(task)
     return _trained(task, engine == "auto", progress or _untold)
 
 
