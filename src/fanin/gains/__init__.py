@@ -7,6 +7,7 @@ from fanin.gains.critical import CriticalPoint as CriticalPoint
 from fanin.gains.critical import critical_point as critical_point
 from fanin.gains.operating import gated_point as gated_point
 from fanin.gains.operating import operating_point as operating_point
+from fanin.gains.pooling import pooled_second_moment as pooled_second_moment
 from fanin.gains.response import Response as Response
 from fanin.gains.response import mirrored_response as mirrored_response
 from fanin.gains.response import response as response

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from fanin.graph.flow import Flow, Node
-from fanin.graph.operations import NORMS, REDUCTIONS, RESAMPLING, WEIGHTED
+from fanin.graph.operations import AVERAGES, LARGEST, NORMS, REDUCTIONS, RESAMPLING, WEIGHTED
 from fanin.graph.records import Place, Use
 
 # The same elements, moved or thinned at random: a signal stays what it is.
@@ -30,6 +31,8 @@ class _Signal:
         reduced: only a statistic of it is left.
         normal: it came out of a norm, and nothing but numbers and the norm's own parameters touched it since.
         scaled: the number that it was multiplied by since.
+        largest_of: each value is the largest of so many …
+        mean_of: … or the mean of so many such ones, behind a nonlinearity.
     """
 
     source: int | None = None
@@ -38,6 +41,8 @@ class _Signal:
     reduced: bool = False
     normal: bool = False
     scaled: float = 1.0
+    largest_of: int = 1
+    mean_of: int = 1
 
 
 @dataclass(slots=True)
@@ -96,7 +101,13 @@ def _told(use: Use, index: int, uses: Sequence[Use], reading: _Reading) -> Use:
     if signal is None or signal.source is None or not signal.bent:
         return use
     before = uses[signal.source]
-    return replace(use, reads=before.activation, reads_parameter=before.parameter)
+    return replace(
+        use,
+        reads=before.activation,
+        reads_parameter=before.parameter,
+        largest_of=signal.largest_of,
+        mean_of=signal.mean_of,
+    )
 
 
 def _read(flow: Flow, uses: Sequence[Use]) -> _Reading:
@@ -142,12 +153,25 @@ def _written(node: Node, read: list[_Signal], uses: Sequence[Use], reading: _Rea
             reading.scales |= dict.fromkeys((each for each in node.uses if uses[each].op == "norm_scale"), first.source)
         return _Signal(normal=node.op in NORMS or node.op in _SCALING)
     if node.op in REDUCTIONS:
-        return replace(first, bent=bent, whole=False, reduced=True)
+        return replace(_pooled(node, first), bent=bent, whole=False, reduced=True)
     if node.pointwise or node.op == "_prelu_kernel":
         return replace(first, bent=bent or node.op not in _LINEAR or len(read) > 1)
     if node.op in _SAME:
         return first
-    return replace(first, whole=False) if node.op in _ALIKE else _Signal()
+    return replace(_pooled(node, first), whole=False) if node.op in _ALIKE else _Signal()
+
+
+def _pooled(node: Node, signal: _Signal) -> _Signal:
+    """With the windows of a pooling counted in.
+
+    A mean over all positions is no mean of neighbours: how alike far ones are is not known. A maximum of means is left
+    at the means, as these differ little.
+    """
+    if node.op in LARGEST and signal.mean_of == 1:
+        return replace(signal, largest_of=signal.largest_of * node.window)
+    if node.op in RESAMPLING & AVERAGES and signal.bent and prod(node.writes[0].shape[2:]) > 1:
+        return replace(signal, mean_of=signal.mean_of * node.window)
+    return signal
 
 
 def _of_none(node: Node, read: Sequence[_Signal]) -> _Signal:

@@ -38,6 +38,7 @@ class Node:
         uses: indices of the uses of parameters that were made here.
         factor: the number that a product or quotient multiplies its signal by; of fused attention what the scores are
             multiplied by; None where it is none or not known.
+        window: how many elements a pooling or a mean makes one of.
     """
 
     op: str
@@ -50,6 +51,7 @@ class Node:
     axis: int | None = None
     uses: tuple[int, ...] = ()
     factor: float | None = None
+    window: int = 1
 
 
 @dataclass(frozen=True, slots=True)

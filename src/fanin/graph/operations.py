@@ -39,24 +39,20 @@ NORMS = frozenset(
         "_fused_rms_norm",
     )
 )
-# Each channel by itself, over positions: pooled, padded or enlarged.
-RESAMPLING = frozenset(
-    (
-        "max_pool2d_with_indices",
-        "max_pool3d_with_indices",
-        "avg_pool2d",
-        "avg_pool3d",
-        "_adaptive_avg_pool2d",
-        "_adaptive_avg_pool3d",
-        "adaptive_max_pool2d",
-        "constant_pad_nd",
-        "reflection_pad1d",
-        "reflection_pad2d",
-        "replication_pad2d",
-        "upsample_nearest2d",
-        "upsample_bilinear2d",
-    )
+# Of the values in a window one: their largest, or their mean.
+LARGEST = frozenset(
+    ("max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "adaptive_max_pool3d", "amax")
 )
+AVERAGES = frozenset(("avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "mean"))
+# Each channel by itself, over positions: pooled, padded or enlarged.
+RESAMPLING = (LARGEST | AVERAGES) - {"amax", "mean"} | {
+    "constant_pad_nd",
+    "reflection_pad1d",
+    "reflection_pad2d",
+    "replication_pad2d",
+    "upsample_nearest2d",
+    "upsample_bilinear2d",
+}
 # Only a statistic is left.
 REDUCTIONS = frozenset(("mean", "sum", "var", "var_mean", "std", "amax", "linalg_vector_norm", "norm"))
 NONLINEAR = frozenset(

@@ -38,6 +38,8 @@ class Use:
         reads: the nonlinearity that a weight's input came out of, named as `activation`; "" where it is an input, a
             table, or comes from a norm, a sum, a product or attention.
         reads_parameter: that nonlinearity's number.
+        largest_of: each value that a weight reads is the largest of so many outputs of that nonlinearity …
+        mean_of: … or the mean of so many such values; both 1 without pooling. Means over all positions do not count.
         normed: a norm follows a weight's product, so that its scale does not matter.
         gated_by: the nonlinearity of the gate that a weight's product is multiplied by (SwiGLU's up: "silu").
         scaled: the number that a weight's input was multiplied by since it came out of a norm (T5's head).
@@ -59,6 +61,8 @@ class Use:
     gate: str = ""
     reads: str = ""
     reads_parameter: float | None = None
+    largest_of: int = 1
+    mean_of: int = 1
     normed: bool = False
     gated_by: str = ""
     scaled: float = 1.0

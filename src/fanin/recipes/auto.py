@@ -8,11 +8,12 @@ from math import prod, sqrt
 from fanin import schemes
 from fanin.graph.roles import ROLES
 from fanin.initializers import Constant, Initializer, Normal
-from fanin.recipes import auto_weights, stream
+from fanin.recipes import auto_sine, auto_weights, stream
 from fanin.recipes.common import NORMS, padded
+from fanin.recipes.convolutional import standard_bias
 from fanin.recipes.criticality import Criticality, vanishes
 from fanin.recipes.layer_scale import cait_eps
-from fanin.recipes.matching import both, contracts, has_role
+from fanin.recipes.matching import both, contracts, either, has_role
 from fanin.recipes.recipe import Recipe
 from fanin.recipes.recurrent import LSTM
 from fanin.recipes.rule import Rule
@@ -129,6 +130,13 @@ AUTO = Recipe(
         ),
         Rule(has_role("embedding", "token"), _table, _why_table),
         *(replace(rule, source=rule.source or LSTM.source) for rule in LSTM.rules),
+        Rule(either(auto_sine.before_sine, auto_sine.behind_sines), auto_sine.law, auto_sine.why, auto_sine.SOURCE),
+        Rule(
+            auto_sine.phase,
+            standard_bias,
+            "phases as torch starts the biases of a linear layer",
+            "Sitzmann et al. 2020, arXiv 2006.09661; vsitzmann/siren",
+        ),
         Rule(
             auto_weights.in_pairs,
             auto_weights.law,

@@ -8,7 +8,7 @@ from math import log, prod, sqrt
 
 from fanin import schemes
 from fanin.axes import Axes
-from fanin.gains import Response, gated_point, mirrored_response, operating_point
+from fanin.gains import Response, gated_point, mirrored_response, operating_point, pooled_second_moment, response
 from fanin.initializers import Initializer, Mirrored, Normal
 from fanin.recipes import stream
 from fanin.recipes.matching import contracts
@@ -56,9 +56,9 @@ def width(tensor: TensorInfo) -> Width:
     """
     point = followed(tensor)
     pairs = _pairs(tensor)
-    read = _read(tensor, pairs[1])
+    reading = read(tensor, paired=pairs[1])
     share = stream.share(tensor) / wide_scores(tensor) ** 2
-    variance = point.variance / read * share
+    variance = point.variance / reading * share
     if pairs[0]:
         odd = mirrored_response(tensor.activation, point.variance, tensor.parameter)
         return Width(variance, point.variance, point.second_moment, odd.steady_chi, pairs)
@@ -152,7 +152,9 @@ def _consequences(tensor: TensorInfo, wide: Width) -> list[str]:
         return ["logits of variance 1" if tensor.reads else "logits of variance 1 out of variance 1"]
     if not tensor.activation or tensor.activation == "linear":
         return []
-    told = [f"passes on a second moment of {wide.passed:.3g}, gradients ×{wide.chi:.4g}"]
+    told = [f"passes on a second moment of {wide.passed:.3g}"]
+    if tensor.largest_of == tensor.mean_of == 1:  # χ does not know which positions a pool takes the gradient to
+        told[0] += f", gradients ×{wide.chi:.4g}"
     point = followed(tensor)
     if tensor.place.chained > 2 and point.growth > 1 + _WORTH:
         anywhere = "" if is_paired(tensor.activation, tensor.parameter) else ", at any scale"
@@ -161,7 +163,7 @@ def _consequences(tensor: TensorInfo, wide: Width) -> list[str]:
 
 
 def _follows(tensor: TensorInfo) -> str:
-    before = f"reads {tensor.reads}, " if tensor.reads and tensor.reads != tensor.activation else ""
+    before = _reads(tensor)
     match tensor.activation:
         case "":
             return f"{before}what follows is not known"
@@ -171,14 +173,44 @@ def _follows(tensor: TensorInfo) -> str:
             return f"{before}{name}{'' if tensor.parameter is None else f'({tensor.parameter:g})'} follows"
 
 
-def _read(tensor: TensorInfo, paired: bool) -> float:
+def _reads(tensor: TensorInfo) -> str:
+    """What comes before, where it differs from what follows or is pooled."""
+    pools = [f"the largest of {tensor.largest_of}"] * (tensor.largest_of > 1)
+    pools += [f"the mean of {tensor.mean_of}"] * (tensor.mean_of > 1)
+    if not pools:
+        return f"reads {tensor.reads}, " if tensor.reads and tensor.reads != tensor.activation else ""
+    return f"reads {tensor.reads} through {' and '.join(pools)} (second moment ×{pooling(tensor):.3g}), "
+
+
+def read(tensor: TensorInfo, *, paired: bool = False) -> float:
     """The second moment that the weight's input is assumed to have, per unit or per pair."""
     if not tensor.reads or tensor.reads == "linear":
         return 1.0
     point = operating_point(tensor.reads, tensor.reads_parameter)
     if not paired:
-        return point.second_moment
+        return point.second_moment * pooling(tensor)
     return mirrored_response(tensor.reads, point.variance, tensor.reads_parameter).second_moment
+
+
+def pooling(tensor: TensorInfo, variance: float | None = None) -> float:
+    """By what pooling between the nonlinearity that the weight reads and the weight multiplies the second moment.
+
+    Args:
+        tensor: the weight.
+        variance: of the pre-activations that are pooled; by default that at which `auto` uses the nonlinearity.
+
+    >>> from fanin.axes import Axes
+    >>> from fanin.graph import Use
+    >>> use = Use("fc.weight", "linear", Axes.linear((10, 64)), "linear", reads="relu", largest_of=4)
+    >>> round(pooling(TensorInfo("fc.weight", (10, 64), "float32", "parameter", "head", (use,))), 3)
+    1.946
+    """
+    if tensor.largest_of == tensor.mean_of == 1:
+        return 1.0
+    name, number = tensor.reads, tensor.reads_parameter
+    before = operating_point(name, number) if variance is None else response(name, variance, number)
+    windows = {"largest_of": tensor.largest_of, "mean_of": tensor.mean_of}
+    return pooled_second_moment(name, before.variance, number, **windows) / before.second_moment
 
 
 def _pairs(tensor: TensorInfo) -> tuple[bool, bool]:

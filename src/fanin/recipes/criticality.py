@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from fanin.errors import ArgumentError
-from fanin.gains import CriticalPoint, activation_names, critical_point, operating_point, response
+from fanin.gains import CriticalPoint, activation_names, critical_point, response
 from fanin.initializers import Constant, Initializer, Normal
 from fanin.recipes import auto_weights
 from fanin.recipes.tensor_info import TensorInfo
@@ -58,11 +58,12 @@ class Criticality:
         """σ_w²: of a weight between two different nonlinearities what leads from the one's K to the other's."""
         after, before = self.behind(tensor), self.before(tensor)
         if after is not None and after == before:
-            return after.weight_variance
+            return after.weight_variance / auto_weights.pooling(tensor, after.variance)
         wanted = 1.0 if after is None else after.variance - after.bias_variance
         if before is None:
-            return wanted / _passed(tensor)
-        return wanted / response(tensor.reads, before.variance, tensor.reads_parameter).second_moment
+            return wanted / auto_weights.read(tensor)
+        passed = response(tensor.reads, before.variance, tensor.reads_parameter).second_moment
+        return wanted / (passed * auto_weights.pooling(tensor, before.variance))
 
     def weights(self, tensor: TensorInfo) -> Initializer:
         """The weight's law."""
@@ -113,10 +114,6 @@ def vanishes(tensor: TensorInfo) -> bool:
         return Criticality().kinds(tensor) == {"vanishing"}
     except ArgumentError:  # a number that makes the nonlinearity flat
         return False
-
-
-def _passed(tensor: TensorInfo) -> float:
-    return operating_point(tensor.reads, tensor.reads_parameter).second_moment if tensor.reads else 1.0
 
 
 def _reason(tensor: TensorInfo, point: CriticalPoint) -> str:

@@ -107,6 +107,16 @@ class TensorInfo:
         return None if self._main is None else self._main.reads_parameter
 
     @property
+    def largest_of(self) -> int:
+        """Of how many neighbours each value that it reads is the largest; 1 without max-pooling."""
+        return 1 if self._main is None else self._main.largest_of
+
+    @property
+    def mean_of(self) -> int:
+        """Of how many neighbours each value that it reads is the mean; 1 without average pooling."""
+        return 1 if self._main is None else self._main.mean_of
+
+    @property
     def normed(self) -> bool:
         """A norm follows its product."""
         return self._main is not None and self._main.normed

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from math import sqrt
+from math import prod, sqrt
 from typing import Any
 
 import torch
 
 from fanin.graph.flow import Flow, Node, Value
+from fanin.graph.operations import AVERAGES, LARGEST
 from fanin.torch.tensors import storage_id
 from fanin.torch.trace.dependence import Dependence
 from fanin.torch.trace.origins import LOOKUPS, SHAPE_ONLY, Origins
@@ -29,6 +30,8 @@ _AXIS = {
     "glu": (1, -1),
     "cumsum": (1, -1),
 }
+# Poolings that are told the size of their window → of how many dimensions it is.
+_WINDOWED = {"max_pool2d_with_indices": 2, "max_pool3d_with_indices": 3, "avg_pool2d": 2, "avg_pool3d": 3}
 _ATTENTION = ("query", "key", "value")
 
 
@@ -72,6 +75,7 @@ class FlowBuilder:
             axis=_axis(call),
             uses=tuple(uses),
             factor=_factor(call),
+            window=_window(call),
         )
         self._nodes.append(node)
 
@@ -149,6 +153,16 @@ def _factor(call: Call) -> float | None:
             return 1 / number
         case _:
             return None
+
+
+def _window(call: Call) -> int:
+    """Of how many elements a pooling, a mean or a maximum makes one; 1 for other operations."""
+    if call.op not in LARGEST | AVERAGES:
+        return 1
+    if call.op in _WINDOWED:
+        sizes = call.args[1]
+        return prod(sizes) if len(sizes) > 1 else sizes[0] ** _WINDOWED[call.op]
+    return max(call.inputs[0].numel() // max(call.outputs[0].numel(), 1), 1)
 
 
 def _number(argument: object) -> float | None:
