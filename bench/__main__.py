@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import datetime
 import platform
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +170,12 @@ def machine() -> str:
     )
 
 
+def _command(name: str) -> str:
+    """What measures this part as it is being measured."""
+    options = [word for word in sys.argv[1:] if word not in PARTS and word != "--write"]
+    return shlex.join(["./dev", "bench", name, *options])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     usual = [name for name, part in PARTS.items() if not part.on_request]
@@ -183,7 +191,7 @@ def main() -> int:
     reached = True
     for name in arguments.parts or usual:
         text, good = PARTS[name].measure(arguments.write, arguments)
-        when = f"Measured {datetime.date.today()} by `./dev bench {name}` on {machine()}."
+        when = f"Measured {datetime.date.today()} by `{_command(name)}` on {machine()}."
         section = f"{when}\n\n{text}"
         if arguments.write and (renew := PARTS[name].renew) is not None:
             renew(section)

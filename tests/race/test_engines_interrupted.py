@@ -23,8 +23,11 @@ from .lanes_to_train import ALL, SETTINGS, images, lanes, plain, trained
 
 DATA = images()
 
+# A test run started in the background ignores SIGINT, and children inherit that; the alarm ends what hangs.
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.alarm(240)
 import torch
 from torch import nn
 from fanin.race.course import course
