@@ -44,8 +44,8 @@ def test_unknown_model(fanin, verb: str) -> None:
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        ("mlp:784-x-10", "model 'mlp:784-x-10': '784-x-10' is not whole numbers joined by '-', as mlp:784-500-10"),
-        ("mlp:784-10,width=3", "unknown option of mlp 'width'"),
+        ("mlp:784-x-10", "option widths of mlp must be none or whole numbers joined by - or x, got '784-x-10'"),
+        ("mlp:784-10,widht=3", "unknown option of mlp 'widht'; did you mean 'width' or 'widths'?"),
         ("hf:no-such-type", "no-such-type"),
         ("nowhere.py:model", "nowhere.py"),
         ("nowhere.json", "nowhere.json"),
