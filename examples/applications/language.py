@@ -98,10 +98,15 @@ def table_of(head: str, race: RaceResult) -> list[Row]:
             "rate": runs[0].rate,
             "first loss": median(run.test_losses[0] for run in runs),
             "last loss": median(run.test_losses[-1] for run in runs),
-            "steps to the last loss of native": f"{median(steps_to(run, loss) for run in runs):g}",
+            "steps to the last loss of native": said(median(steps_to(run, loss) for run in runs)),
         }
         for start, runs in ((start, race.of(start)) for start in race.starts)
     ]
+
+
+def said(steps: float) -> str:
+    """Steps in words."""
+    return "never" if steps == inf else f"{steps:g}"
 
 
 def picture(races: dict[str, RaceResult]) -> Figure:
