@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import nn
@@ -76,20 +77,7 @@ def rnn(
     if activation not in ("tanh", "relu"):
         raise ArgumentError(f"rnn: activation must be 'tanh' or 'relu', the two that torch has, got {activation!r}")
     asked = _Asked(inputs, classes, width, depth, vocabulary, reads, bidirectional, norm, bias, dropout)
-
-    def layer(features: int) -> nn.Module:
-        return nn.RNN(
-            features,
-            width,
-            depth,
-            nonlinearity=activation,
-            bias=bias,
-            batch_first=True,
-            dropout=between(dropout, depth),
-            bidirectional=bidirectional,
-        )
-
-    return _recurrent("rnn", layer, asked)
+    return _recurrent("rnn", partial(nn.RNN, nonlinearity=activation), asked)
 
 
 def lstm(
@@ -132,19 +120,7 @@ def lstm(
     torch.Size([2, 7, 50])
     """
     asked = _Asked(inputs, classes, width, depth, vocabulary, reads, bidirectional, norm, bias, dropout)
-
-    def layer(features: int) -> nn.Module:
-        return nn.LSTM(
-            features,
-            width,
-            depth,
-            bias=bias,
-            batch_first=True,
-            dropout=between(dropout, depth),
-            bidirectional=bidirectional,
-        )
-
-    return _recurrent("lstm", layer, asked)
+    return _recurrent("lstm", nn.LSTM, asked)
 
 
 def gru(
@@ -187,19 +163,7 @@ def gru(
     torch.Size([2, 5])
     """
     asked = _Asked(inputs, classes, width, depth, vocabulary, reads, bidirectional, norm, bias, dropout)
-
-    def layer(features: int) -> nn.Module:
-        return nn.GRU(
-            features,
-            width,
-            depth,
-            bias=bias,
-            batch_first=True,
-            dropout=between(dropout, depth),
-            bidirectional=bidirectional,
-        )
-
-    return _recurrent("gru", layer, asked)
+    return _recurrent("gru", nn.GRU, asked)
 
 
 def between(dropout: float, depth: int) -> float:
@@ -223,7 +187,7 @@ class _Asked:
     dropout: float
 
 
-def _recurrent(name: str, layer: Callable[[int], nn.Module], asked: _Asked) -> Recurrent:
+def _recurrent(name: str, kind: Callable[..., nn.Module], asked: _Asked) -> Recurrent:
     tokens = asked.vocabulary
     features = next(size for size in (asked.inputs, None if tokens is None else asked.width, _ROW) if size is not None)
     classes = next(size for size in (asked.classes, tokens, _CLASSES) if size is not None)
@@ -232,7 +196,16 @@ def _recurrent(name: str, layer: Callable[[int], nn.Module], asked: _Asked) -> R
     every = asked.reads == "every" or (asked.reads is None and tokens is not None and asked.classes is None)
     read = asked.width * (1 + asked.bidirectional)
     first = ("steps", AsSteps(features)) if tokens is None else ("embedding", nn.Embedding(tokens, features))
-    layers = OrderedDict[str, nn.Module]((first, (name, layer(features))))
+    recurrent = kind(
+        features,
+        asked.width,
+        asked.depth,
+        bias=asked.bias,
+        batch_first=True,
+        dropout=between(asked.dropout, asked.depth),
+        bidirectional=asked.bidirectional,
+    )
+    layers = OrderedDict[str, nn.Module]((first, (name, recurrent)))
     layers["read"] = EveryStep() if every else LastState(bidirectional=asked.bidirectional)
     if make_norm is not None:
         layers["norm"] = make_norm(read)

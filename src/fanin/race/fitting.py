@@ -55,12 +55,12 @@ def _regression(outputs: Tensor, targets: Tensor) -> str | None:
 
 def _classes(outputs: Tensor, course: Course) -> str | None:
     targets = course.train[1][:2]
-    what, axes = ("logits", "[n, T, vocabulary]") if course.objective.task == "tokens" else ("logits", "[n, classes]")
+    axes = "[n, T, vocabulary]" if course.objective.task == "tokens" else "[n, classes]"
     if outputs.shape[:-1] != targets.shape:
-        return f"{what} {_shape(outputs)} for labels {_shape(targets)}; they must be {axes}"
+        return f"logits {_shape(outputs)} for labels {_shape(targets)}; they must be {axes}"
     highest = max(int(part[1][part[1] != IGNORED].max()) for part in (course.train, course.test))
     if highest >= outputs.shape[-1]:
-        return f"{what} {_shape(outputs)} tell {outputs.shape[-1]} classes apart, but the labels go up to {highest}"
+        return f"logits {_shape(outputs)} tell {outputs.shape[-1]} classes apart, but the labels go up to {highest}"
     return None
 
 

@@ -29,3 +29,15 @@ function choice(label, options, chosen, onChange) {
   select.addEventListener("change", () => onChange(select.value));
   return make("label", { class: "choice" }, label, select);
 }
+
+// The text of an element to the clipboard, or selected where that is refused.
+async function copyOf(pre, button) {
+  try {
+    await navigator.clipboard.writeText(pre.textContent);
+    button.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(pre);
+    button.textContent = "Selected";
+  }
+  setTimeout(() => (button.textContent = "Copy"), 1500);
+}

@@ -49,17 +49,6 @@ function offerCopies() {
   }
 }
 
-async function copyOf(pre, button) {
-  try {
-    await navigator.clipboard.writeText(pre.textContent);
-    button.textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren(pre);
-    button.textContent = "Selected";
-  }
-  setTimeout(() => (button.textContent = "Copy"), 1500);
-}
-
 function buildSignal(section) {
   const panels = [
     chartPanel("Forward", FORWARD, page.layers, "layers", openLayer),

@@ -125,16 +125,7 @@ function buildCurves(section) {
 function offerCommand() {
   for (const pre of document.querySelectorAll(".how pre")) {
     const button = make("button", { type: "button", class: "copy" }, "Copy");
-    button.addEventListener("click", async () => {
-      try {
-        await navigator.clipboard.writeText(pre.textContent);
-        button.textContent = "Copied";
-      } catch {
-        getSelection().selectAllChildren(pre);
-        button.textContent = "Selected";
-      }
-      setTimeout(() => (button.textContent = "Copy"), 1500);
-    });
+    button.addEventListener("click", () => copyOf(pre, button));
     pre.after(button);
   }
 }
