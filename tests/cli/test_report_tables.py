@@ -17,7 +17,7 @@ from fanin.demo.drawn import Drawn, DrawnTensor
 from fanin.demo.tables import drawn_report, written_report
 from fanin.demo.written import WrittenFile
 from fanin.race import RaceResult, Run, Settings
-from fanin.race.constant import Constant
+from fanin.race.constant import Level
 from fanin.report.checks import check_report
 from fanin.report.layout import Field, grid, natural_width, widest_fitting
 from fanin.report.races import race_report
@@ -48,7 +48,7 @@ RACE = RaceResult(
         run("flat", 1, 180, 0.91),
         run("flat", 2, None, 0.1, inf),
     ),
-    level=Constant(0.1, 0.03),
+    level=Level(0.1, 0.03),
     data="mnist",
     seeds=(0, 1, 2),
     seconds_per_step=0.01,

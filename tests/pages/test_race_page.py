@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fanin.race import Choice, RaceResult, Run, Settings, Trial
-from fanin.race.constant import Constant
+from fanin.race.constant import Level
 
 Open = Callable[..., Any]
 STARTS = ("auto", "native", "<b>flat</b>")
@@ -33,7 +33,7 @@ def result() -> RaceResult:
         "mnist-fc",
         Settings(steps=100, evaluate_every=5),
         tuple(runs),
-        level=Constant(0.1, 0.03),
+        level=Level(0.1, 0.03),
         data="mnist",
         seeds=tuple(range(8)),
         choices=tuple(Choice(start, 0.1, trials) for start in STARTS),

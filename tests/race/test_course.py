@@ -11,7 +11,7 @@ import torch
 
 from fanin.data.dataset import Dataset, Samples
 from fanin.errors import DataError, UnknownNameError
-from fanin.race.constant import constant
+from fanin.race.constant import constant_level
 from fanin.race.course import course
 from fanin.race.objective import OBJECTIVES, objective
 
@@ -91,7 +91,7 @@ def test_objectives_work_under_vmap() -> None:
 
 def test_constant_of_classes_is_the_most_frequent_one_of_training() -> None:
     made = course(((np.zeros((5, 1)), np.array([1, 1, 1, 0, 2])), (np.zeros((4, 1)), np.array([1, 0, 0, 0]))))
-    level = constant(made)
+    level = constant_level(made)
     assert level.score == 0.25
     assert level.margin == pytest.approx(3 * sqrt(0.25 * 0.75 / 4))
     assert level.stuck(0.25, made.objective)
@@ -101,7 +101,7 @@ def test_constant_of_classes_is_the_most_frequent_one_of_training() -> None:
 
 def test_constant_of_values_is_the_training_mean() -> None:
     made = course(((np.zeros((2, 1)), np.array([0.0, 2.0])), (np.zeros((2, 1)), np.array([1.0, 4.0]))))
-    level = constant(made)
+    level = constant_level(made)
     assert level.score == pytest.approx(sqrt(4.5))
     assert level.stuck(2.11, made.objective)
     assert not level.stuck(2.0, made.objective)

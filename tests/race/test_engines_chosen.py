@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from torch import nn
 import fanin
 from fanin.errors import ArgumentError, UnknownNameError
 from fanin.race.engines import Lane, Method, choose_engine, train_lanes
-from fanin.race.engines.kernels import kernels
+from fanin.race.engines.kernels import placed
 from fanin.race.engines.units import Task
 
 from .lanes_to_train import SETTINGS, images, lanes, plain, trained
@@ -188,29 +189,35 @@ def test_a_stack_has_one_rate() -> None:
 @pytest.mark.parametrize("bias", [True, False])
 def test_onednn_gives_a_dense_layers_values_and_gradients(shape: tuple[int, ...], bias: bool) -> None:
     layer = nn.Linear(160, 110, bias=bias)
+    other = placed(copy.deepcopy(layer), Method(onednn=True))
     inputs = torch.randn(shape, requires_grad=True)
     pairs: list[list[torch.Tensor]] = []
-    for method in (Method(), Method(onednn=True)):
-        layer.zero_grad()
+    for module, replaced in ((layer, False), (other, True)):
         inputs.grad = None
-        with kernels(method):
-            outputs = layer(inputs)
-            (outputs**2).sum().backward()
-        assert ("_Dense" in type(outputs.grad_fn).__name__) == method.onednn
+        outputs = module(inputs)
+        (outputs**2).sum().backward()
+        assert ("_Dense" in type(outputs.grad_fn).__name__) == replaced
         assert inputs.grad is not None
         pairs.append(
-            [outputs.detach(), inputs.grad, *(each.grad for each in layer.parameters() if each.grad is not None)]
+            [outputs.detach(), inputs.grad, *(each.grad for each in module.parameters() if each.grad is not None)]
         )
     for one, other in zip(*pairs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_onednn_leaves_other_dtypes_and_small_layers_alone() -> None:
-    with kernels(Method(onednn=True)):
-        layer = nn.Linear(160, 110)
-        assert layer(torch.ones(0, 160)).shape == (0, 110)
-        assert "_Dense" not in type(nn.Linear(3, 2)(torch.ones(1, 3)).grad_fn).__name__  # too small to gain by it
-        assert layer.double()(torch.ones(1, 160).double()).dtype == torch.float64
+    layer = placed(nn.Linear(160, 110), Method(onednn=True))
+    assert layer(torch.ones(0, 160)).shape == (0, 110)
+    assert layer.double()(torch.ones(1, 160).double()).dtype == torch.float64
+    for other in (nn.Linear(3, 2), nn.Linear(160, 110).double(), Doubled(160, 110)):
+        assert "forward" not in vars(placed(other, Method(onednn=True)))
+
+
+class Doubled(nn.Linear):
+    """Has a forward of its own."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(inputs)
 
 
 def test_another_device_is_used() -> None:

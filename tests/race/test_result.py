@@ -11,14 +11,14 @@ import pytest
 from fanin.errors import DataError
 from fanin.race import Choice, Comparison, RaceResult, Run, Settings, Standing, Trial
 from fanin.race.comparing import comparisons
-from fanin.race.constant import Constant
+from fanin.race.constant import Level
 from fanin.race.objective import OBJECTIVES
 from fanin.race.standing import standing
 from fanin.race.targets import resolved_target
 from fanin.race.words import power_note
 
 CLASSES, VALUES = OBJECTIVES["classification"], OBJECTIVES["regression"]
-LEVEL = Constant(0.1, 0.03)
+LEVEL = Level(0.1, 0.03)
 
 
 def run(start: str, seed: int, reached: int | None, end: float, loss: float = 0.5) -> Run:
@@ -155,9 +155,9 @@ def test_target(given: float | None, usual: float | None, finals: dict[str, list
 def test_target_of_errors_is_rounded_up() -> None:
     runs = {"a": [Run("a", 0, 0.1, (1.0,), (0, 1), (1.0, 1.0), (1.0, 0.12341))]}
     # 1 − 0.95·(1 − 0.12341) = 0.16724
-    assert resolved_target(None, None, runs, VALUES, Constant(1.0, 0.01))[0] == pytest.approx(0.168)
+    assert resolved_target(None, None, runs, VALUES, Level(1.0, 0.01))[0] == pytest.approx(0.168)
     two = runs | {"b": [Run("b", 0, 0.1, (1.0,), (0, 1), (1.0, 1.0), (1.0, 0.5))]}
-    assert resolved_target(None, None, two, VALUES, Constant(1.0, 0.01))[0] == 0.525
+    assert resolved_target(None, None, two, VALUES, Level(1.0, 0.01))[0] == 0.525
 
 
 def test_json_is_complete_and_strict(result: RaceResult) -> None:

@@ -17,7 +17,7 @@ _OF_RMSE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
+class Level:
     """The test score of the best constant that the training targets tell, and how much better is no accident.
 
     Attributes:
@@ -32,30 +32,30 @@ class Constant:
         """Whether a score is no better than the constant's.
 
         >>> from fanin.race.objective import OBJECTIVES
-        >>> Constant(0.1, 0.03).stuck(0.12, OBJECTIVES["classification"])
+        >>> Level(0.1, 0.03).stuck(0.12, OBJECTIVES["classification"])
         True
         """
         better = score - self.score if objective.higher_is_better else self.score - score
         return not better > self.margin
 
 
-def constant(course: Course) -> Constant:
+def constant_level(course: Course) -> Level:
     """The constant's level on the course's test data.
 
     >>> from torch import ones, tensor, zeros
     >>> from fanin.race.course import course
     >>> inputs = zeros(4, 1)
-    >>> constant(course(((inputs, tensor([0, 0, 1, 0])), (inputs, tensor([0, 1, 0, 1]))))).score
+    >>> constant_level(course(((inputs, tensor([0, 0, 1, 0])), (inputs, tensor([0, 1, 0, 1]))))).score
     0.5
     """
     train, test = course.train[1], course.test[1]
     if course.objective.task == "regression":
         guess = train.mean(dim=0, dtype=torch.float64)
         score = sqrt(float((test - guess).square().mean()))
-        return Constant(score, _OF_RMSE * score)
+        return Level(score, _OF_RMSE * score)
     counted = _counted(test)
     score = float((counted == int(torch.bincount(_counted(train)).argmax())).double().mean())
-    return Constant(score, _STANDARD_ERRORS * sqrt(score * (1 - score) / len(counted)))
+    return Level(score, _STANDARD_ERRORS * sqrt(score * (1 - score) / len(counted)))
 
 
 def _counted(targets: Tensor) -> Tensor:

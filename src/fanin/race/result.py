@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fanin.errors import DataError
 from fanin.race.choice import Choice
 from fanin.race.comparing import Comparison, comparisons
-from fanin.race.constant import Constant
+from fanin.race.constant import Level
 from fanin.race.curves import band, score_on_test, training_loss
 from fanin.race.objective import Objective, objective
 from fanin.race.output import markdown, write_page
@@ -21,7 +21,7 @@ from fanin.race.standing import Standing, standing
 from fanin.race.words import level_text, power_note, score_text, verdicts
 
 FORM = 1
-NO_LEVEL = Constant(0.0, 0.0)
+NO_LEVEL = Level(0.0, 0.0)
 TargetRule = Literal["given", "data", "runs"]
 
 
@@ -64,7 +64,7 @@ class RaceResult:
     runs: tuple[Run, ...]
     target: float = 0.9
     target_rule: TargetRule = "given"
-    level: Constant = NO_LEVEL
+    level: Level = NO_LEVEL
     task: str = "classification"
     data: str = ""
     seeds: tuple[int, ...] = ()
@@ -167,7 +167,7 @@ class RaceResult:
             return cls(
                 settings=Settings(**data["settings"]),
                 runs=tuple(map(Run.from_dict, data["runs"])),
-                level=Constant(**data["level"]),
+                level=Level(**data["level"]),
                 seeds=tuple(data["seeds"]),
                 choices=tuple(map(Choice.from_dict, data["choices"])),
                 notes=tuple(data["notes"]),

@@ -8,7 +8,7 @@ from math import inf, isfinite
 from statistics import fmean, median
 from typing import Literal
 
-from fanin.race.constant import Constant
+from fanin.race.constant import Level
 from fanin.race.objective import Objective
 from fanin.race.run import Run
 from fanin.race.statistics import mean_interval
@@ -35,7 +35,7 @@ class Standing:
 
     >>> from fanin.race.objective import OBJECTIVES
     >>> run = Run("he", 0, 0.1, (2.3, 0.9), (0, 2), (2.3, 0.8), (0.1, 0.95))
-    >>> row = standing([run], 0.9, OBJECTIVES["classification"], Constant(0.1, 0.03), seconds=0.5)
+    >>> row = standing([run], 0.9, OBJECTIVES["classification"], Level(0.1, 0.03), seconds=0.5)
     >>> row.steps_to_target, row.seconds_to_target, row.failures
     (2, 1.0, 0)
     """
@@ -65,9 +65,7 @@ class Standing:
         return self.reached + self.slow + self.failures
 
 
-def standing(
-    runs: Sequence[Run], target: float, objective: Objective, level: Constant, seconds: float | None
-) -> Standing:
+def standing(runs: Sequence[Run], target: float, objective: Objective, level: Level, seconds: float | None) -> Standing:
     """The standing of the runs of one start, `seconds` being those of a step.
 
     Raises:
@@ -96,12 +94,12 @@ def standing(
     )
 
 
-def final(run: Run, level: Constant) -> float:
+def final(run: Run, level: Level) -> float:
     """The final score; a diverged model is worth a constant."""
     return level.score if run.diverged else run.final_score
 
 
-def outcome(run: Run, target: float, objective: Objective, level: Constant) -> Outcome:
+def outcome(run: Run, target: float, objective: Objective, level: Level) -> Outcome:
     """How a run ended."""
     if run.diverged:
         return "diverged"

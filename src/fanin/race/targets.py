@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10
 from statistics import median_high, median_low
 
-from fanin.race.constant import Constant
+from fanin.race.constant import Level
 from fanin.race.objective import Objective
 from fanin.race.result import TargetRule
 from fanin.race.run import Run
@@ -22,7 +22,7 @@ def resolved_target(
     usual: float | None,
     runs: Mapping[str, Sequence[Run]],
     objective: Objective,
-    level: Constant,
+    level: Level,
 ) -> tuple[float, TargetRule, str | None]:
     """The target, where it comes from, and a note where that needs one.
 

@@ -14,7 +14,7 @@ import torch
 import fanin
 from fanin.race.budget import fitting_steps, measured, runs_worth
 from fanin.race.choice import Choice
-from fanin.race.constant import constant
+from fanin.race.constant import constant_level
 from fanin.race.course import Course
 from fanin.race.interrupted import RaceInterrupted
 from fanin.race.moment import Moment, Watch
@@ -171,7 +171,7 @@ class UnderWay:
 
     def result(self) -> RaceResult:
         """What the finished runs tell."""
-        asked, level = self.course.objective, constant(self.course)
+        asked, level = self.course.objective, constant_level(self.course)
         found = {(each.start, each.seed): each.run(trained) for each, trained in self.held.items()}
         order = [(name, seed) for name in self.names for seed in self.seeds]
         runs = tuple(found[each] for each in order if each in found)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from fanin.race.engines.method import Method
 
@@ -19,9 +17,7 @@ _LARGE = 1 << 14  # weights; with fewer, what a call costs is more than what it 
 def has_dense(model: nn.Module) -> bool:
     """Whether oneDNN's dense layer is there and the model has a use for it."""
     there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    return there and any(
-        isinstance(module, nn.Linear) and module.weight.numel() >= _LARGE for module in model.modules()
-    )
+    return there and any(_is_large(module) for module in model.modules())
 
 
 def has_filters(model: nn.Module) -> bool:
@@ -30,7 +26,11 @@ def has_filters(model: nn.Module) -> bool:
 
 
 def placed(model: nn.Module, method: Method) -> nn.Module:
-    """The model with its filters where the method wants them."""
+    """The model, which is the engine's own, with filters in the order and dense layers on the kernels of the method."""
+    if method.onednn:
+        for module in model.modules():
+            if _is_large(module):
+                module.forward = partial(_dense, module)  # pyright: ignore[reportAttributeAccessIssue]
     return model.to(memory_format=torch.channels_last) if method.channels_last else model  # pyright: ignore[reportCallIssue]
 
 
@@ -41,35 +41,18 @@ def images(inputs: Tensor, method: Method) -> Tensor:
     return inputs
 
 
-@contextmanager
-def kernels(method: Method) -> Generator[None]:
-    """Within, the dense layers of this thread run as the method says."""
-    if not method.onednn:
-        yield
-        return
-    with _OneDnn():
-        yield
+def _is_large(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether it is a dense layer, with torch's own `forward`, that gains by oneDNN."""
+    return type(module) is nn.Linear and module.weight.numel() >= _LARGE and _fits(module.weight, module.bias)
 
 
-class _OneDnn(TorchFunctionMode):
-    """Sends float32 dense layers on the CPU through oneDNN, and everything else where it was going."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        large = func is functional.linear and not kwargs and 2 <= len(args) <= 3 and args[1].numel() >= _LARGE
-        if large and _fits(*args):
-            return _Dense.apply(args[0], args[1], args[2] if len(args) == 3 else None)
-        return func(*args, **(kwargs or {}))
+def _dense(module: nn.Linear, inputs: Tensor) -> Tensor:
+    if torch.is_autocast_enabled("cpu") or not _fits(inputs, module.weight, module.bias):
+        return functional.linear(inputs, module.weight, module.bias)
+    return _Dense.apply(inputs, module.weight, module.bias)
 
 
 def _fits(*tensors: Tensor | None) -> bool:
-    if torch.is_autocast_enabled("cpu"):
-        return False
     return all(
         tensor is None
         or (
@@ -79,7 +62,6 @@ def _fits(*tensors: Tensor | None) -> bool:
             and tensor.layout == torch.strided
             and tensor.ndim > 0
             and tensor.numel() > 0
-            and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # pyright: ignore
         )
         for tensor in tensors
     )

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fanin.race.course import Course
-from fanin.race.engines.kernels import images, kernels, placed
+from fanin.race.engines.kernels import images, placed
 from fanin.race.engines.lanes import Lane
 from fanin.race.engines.method import Method
 from fanin.race.engines.optimizers import optimizer
@@ -38,14 +38,12 @@ def single(
     settings = replace(settings, steps=lane.steps)
     test = (images(course.test[0], method), course.test[1])
     rule = optimizer(model.parameters(), settings, lane.rate)
-    with kernels(method):
-        record.look(0, *evaluate(model, test, course.objective))
+    record.look(0, *evaluate(model, test, course.objective))
     yield
     for step, chosen in enumerate(batches(len(course.train[1]), settings, lane.seed), start=1):
-        with kernels(method):
-            record.add(_step(model, rule, course, images(course.train[0][chosen], method), chosen, settings.clip))
-            if step % settings.evaluate_every == 0 or step == settings.steps:
-                record.look(step, *evaluate(model, test, course.objective))
+        record.add(_step(model, rule, course, images(course.train[0][chosen], method), chosen, settings.clip))
+        if step % settings.evaluate_every == 0 or step == settings.steps:
+            record.look(step, *evaluate(model, test, course.objective))
         if record.ended:
             return
         if step < settings.steps:
@@ -61,11 +59,10 @@ def _step(
     chosen: torch.Tensor,
     clip: float | None,
 ) -> float:
-    model.train()
     loss = course.objective.loss(model(inputs), course.train[1][chosen])
-    rule.zero_grad()
     loss.backward()
     if clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), clip)
     rule.step()
+    rule.zero_grad()  # the next step finds their memory in the cache
     return float(loss.detach())
