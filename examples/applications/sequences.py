@@ -2,7 +2,7 @@
 
 The copy task (Arjovsky et al. 2016, arXiv 1511.06464) asks for ten symbols after a delay; without memory nothing beats
 10·ln 8/(delay + 20) nats a token. A forget gate at bias 0 forgets half of its cell at each step, at bias 1 a quarter;
-chrono (Tallec & Ollivier 2018, arXiv 1804.11188) draws ln U(1, t_max − 1), here with t_max = 3/2 delay as they do. The
+chrono (Tallec & Ollivier 2018, arXiv 1804.11188) draws ln U(1, t_max − 1), here with t_max = 3/2 delay. The
 IRNN (Le, Jaitly & Hinton 2015, arXiv 1504.00941) starts a ReLU network's state matrix as the identity.
 """
 

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fanin.race.course import Course
 from fanin.race.engines.kernels import images, placed
 from fanin.race.engines.lanes import Lane
 from fanin.race.engines.method import Method
-from fanin.race.engines.optimizers import optimizer
+from fanin.race.engines.optimizers import Optimizer, clipped
+from fanin.race.engines.pooling import pool_first
 from fanin.race.engines.record import Record
+from fanin.race.objective import Objective
 from fanin.race.settings import Settings
 from fanin.race.training import batches, evaluate
 
@@ -34,14 +36,17 @@ def single(
     model: nn.Module, lane: Lane, course: Course, settings: Settings, method: Method, record: Record
 ) -> Iterator[None]:
     """Train; pauses after the look before the first step, and after each step."""
-    model = placed(model.to(course.train[0].device), method)
+    device = course.train[0].device
+    model = placed(model.to(device), method)
+    pool_first(model)
     settings = replace(settings, steps=lane.steps)
     test = (images(course.test[0], method), course.test[1])
-    rule = optimizer(model.parameters(), settings, lane.rate)
+    rule = Optimizer(model.parameters(), settings, lane.rate)
     record.look(0, *evaluate(model, test, course.objective))
     yield
     for step, chosen in enumerate(batches(len(course.train[1]), settings, lane.seed), start=1):
-        record.add(_step(model, rule, course, images(course.train[0][chosen], method), chosen, settings.clip))
+        inputs, targets = (values.index_select(0, chosen.to(device)) for values in course.train)
+        record.add(_step(model, rule, course.objective, images(inputs, method), targets, settings.clip))
         if step % settings.evaluate_every == 0 or step == settings.steps:
             record.look(step, *evaluate(model, test, course.objective))
         if record.ended:
@@ -52,17 +57,9 @@ def single(
 
 
 def _step(
-    model: nn.Module,
-    rule: torch.optim.Optimizer,
-    course: Course,
-    inputs: torch.Tensor,
-    chosen: torch.Tensor,
-    clip: float | None,
+    model: nn.Module, rule: Optimizer, objective: Objective, inputs: Tensor, targets: Tensor, clip: float | None
 ) -> float:
-    loss = course.objective.loss(model(inputs), course.train[1][chosen])
-    loss.backward()
-    if clip is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), clip)
-    rule.step()
-    rule.zero_grad()  # the next step finds their memory in the cache
+    loss = objective.loss(model(inputs), targets)
+    gradients = rule.gradients(loss)
+    rule.step(gradients if clip is None else clipped(gradients, clip))
     return float(loss.detach())

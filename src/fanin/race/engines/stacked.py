@@ -12,7 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from fanin.race.course import Course
 from fanin.race.engines.lanes import Lane
-from fanin.race.engines.optimizers import clip_lanes, optimizer
+from fanin.race.engines.optimizers import Optimizer, clipped
 from fanin.race.engines.record import Record
 from fanin.race.settings import Settings
 from fanin.race.training import CHUNK, batches
@@ -28,17 +28,14 @@ def stacked(
     settings = replace(settings, steps=lanes[0].steps)
     stack = _Stack([model.to(course.train[0].device) for model in models], course)
     models.clear()  # their memory is the stack's now
-    rule = optimizer(stack.parameters.values(), settings, lanes[0].rate)
+    rule = Optimizer(stack.parameters.values(), settings, lanes[0].rate)
     _look(0, stack, records)
     yield
     orders = zip(*(batches(len(course.train[1]), settings, lane.seed) for lane in lanes), strict=True)
     for step, chosen in enumerate(orders, start=1):
         losses = stack.losses(torch.stack(chosen))
-        rule.zero_grad()
-        losses.sum().backward()
-        if settings.clip is not None:
-            clip_lanes(stack.parameters.values(), settings.clip)
-        rule.step()
+        gradients = rule.gradients(losses.sum())
+        rule.step(gradients if settings.clip is None else clipped(gradients, settings.clip, len(lanes)))
         for record, loss in zip(records, losses.tolist(), strict=True):
             record.add(loss)
         if step % settings.evaluate_every == 0 or step == settings.steps:
