@@ -16,7 +16,7 @@ def test_without_normalisation_he_fails_and_auto_trains(quick: Callable[..., dic
         pytest.skip(missing)
     found = quick("vision")
     assert [claim["text"] for claim in found["claims"] if not claim["reached"]] == []
-    assert len(found["claims"]) == 4
+    assert len(found["claims"]) == 3
     accuracy = {row["start"]: float(row["test accuracy"].rstrip("%")) for row in found["table"]}
     assert accuracy["He"] < 15 < accuracy["Fixup"]
     assert accuracy["auto"] > 30

@@ -139,6 +139,7 @@ def test_a_budget_chooses_the_steps(fanin: Command) -> None:
         (("--rate", "0.1", "--rates", "0.1,0.2"), "give one of them"),
         (("--budget", "5s"), "--budget chooses the steps of a run: give it or --steps"),
         (("--engine", "warp"), "unknown engine 'warp'"),
+        (("--device", "abacus"), "device 'abacus' cannot be used here"),
         (("--optimizer", "lion"), "unknown optimizer 'lion'. Known: adam, adamw, sgd."),
         (("--data", "digist"), "unknown data set 'digist'; did you mean 'digits'?"),
         (("-o", "a.xyz"), "a.xyz: a race is written as .html, .json, .md, .png, and the suffix '.xyz' is none of them"),

@@ -275,6 +275,8 @@ def test_progress_is_told(race: Race) -> None:
         ({"recipes": "he"}, r"recipes is a list or a mapping, got the text 'he': write \['he'\]"),
         ({"recipes": [lambda model, seed, inputs: None]}, "a start needs a name: give a mapping"),
         ({"recipes": [3]}, "a start is a recipe, its name, 'lsuv' or a function, got int"),
+        ({"device": "abacus"}, "device 'abacus' cannot be used here: .*abacus.*; 'cpu' always can"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here: "),
         ({"model_factory": nn.Linear(8, 4)}, "the model is its name or a function that builds it, got Linear"),
     ],
 )

@@ -99,6 +99,7 @@ def _choices(of: Callable[[], Any]) -> Callable[..., list[str]]:
     metavar="NAME",
     help="How runs are trained: stacked, threads, processes or sequential; auto takes the fastest here.",
 )
+@click.option("--device", default="cpu", show_default=True, metavar="NAME", help="Where to train, as cuda or cuda:1.")
 @click.option(
     "--resume",
     "store",
@@ -123,6 +124,7 @@ def command(
     clip: float | None,
     target: float | None,
     engine: str,
+    device: str,
     store: Path | None,
     quick: bool,
     files: RaceFiles,
@@ -154,6 +156,7 @@ def command(
                 budget=budget,
                 pilots=1 if quick else 2,
                 engine=engine,
+                device=device,
                 store=store,
                 progress=watch,
             )

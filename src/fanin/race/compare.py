@@ -17,7 +17,7 @@ from fanin.errors import ArgumentError
 from fanin.race.command import command
 from fanin.race.course import Course, course
 from fanin.race.engines import Method
-from fanin.race.fitting import check_fit
+from fanin.race.fitting import check_device, check_fit
 from fanin.race.moment import Moment, Watch
 from fanin.race.result import RaceResult
 from fanin.race.settings import Settings
@@ -67,12 +67,13 @@ def compare(
         pilots: pilot runs for each learning rate.
         engine: "auto" takes what a short probe finds fastest here; "stacked", "threads", "processes" or "sequential",
             with options as `fanin.race.engines.Method` has them. The result says which.
-        device: where to train.
+        device: where to train, as torch names it ("cuda:1").
         store: a folder (or a .json file) where finished runs are kept; the same call with it goes on from there.
         progress: called with a `Moment` again and again.
 
     Raises:
-        ArgumentError: no start, two of one name, no seed, a seed twice, a budget too small for one step.
+        ArgumentError: no start, two of one name, no seed, a seed twice, a budget too small for one step, a device that
+            is not there.
         DataError: data that cannot be trained on, a model that does not fit it, a store of another race.
         UnknownNameError: no recipe, model, data set or engine of that name.
         MissingExtraError: the data set's package is not installed.
@@ -94,6 +95,7 @@ def compare(
         raise ArgumentError(f"pilots must be at least 1, got {pilots}")
     if budget is not None and not (budget > 0 and isfinite(budget)):
         raise ArgumentError(f"budget must be positive seconds, got {budget}")
+    check_device(device)
     watch(Moment("data", 0.0))
     track = course(data, lambda done, total: watch(Moment("data", done / total if total else 0.0)))
     called, factory = _model(model_factory, track, name)
@@ -102,7 +104,7 @@ def compare(
         ground, seeds_of_pilots = Ground(factory, track), _others(numbers, pilots)
         race = UnderWay(called or kind, racers, ground, numbers, seeds_of_pilots, chosen, engine, device, watch, budget)
         done = race.run(store, begun)
-    return replace(done, command=command(model_factory, data, recipes, numbers, done.settings))
+    return replace(done, command=command(model_factory, data, recipes, numbers, done.settings, device))
 
 
 def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Whether a model and the data belong together, before anything is trained."""
+"""Whether a model and the data belong together, and the device is there, before anything is trained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fanin.data.dataset import IGNORED
-from fanin.errors import DataError, FaninError
+from fanin.errors import ArgumentError, DataError, FaninError
 from fanin.race.course import Course
 
 
@@ -36,6 +36,19 @@ def check_fit(factory: Callable[[], nn.Module], course: Course, name: str) -> st
     if problem:
         raise DataError(f"{name} does not fit {course.name or 'the data'}: {problem}")
     return type(model).__name__
+
+
+def check_device(name: str) -> None:
+    """Make an empty tensor there.
+
+    Raises:
+        ArgumentError: torch has no such device here.
+    """
+    try:
+        torch.empty(0, device=name)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        said = str(error).split("\n", maxsplit=1)[0]
+        raise ArgumentError(f"device {name!r} cannot be used here: {said}; 'cpu' always can") from error
 
 
 def _built(factory: Callable[[], nn.Module], name: str) -> nn.Module:
