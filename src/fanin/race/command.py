@@ -9,9 +9,7 @@ from typing import Any
 from fanin.race.settings import Settings
 
 
-def command(
-    model: Any, data: Any, recipes: Any, seeds: Sequence[int], settings: Settings, device: str = "cpu"
-) -> str:
+def command(model: Any, data: Any, recipes: Any, seeds: Sequence[int], settings: Settings, device: str = "cpu") -> str:
     """The words for a shell; "" where something has no name, or the command no option for it.
 
     >>> command("mnist-fc", "mnist", ["auto", "he"], (0, 1), Settings(steps=400, evaluate_every=10))
