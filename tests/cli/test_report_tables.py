@@ -71,6 +71,15 @@ def test_race_as_text() -> None:
     )
 
 
+def test_many_pairs_that_too_few_seeds_cannot_tell_apart_are_not_listed() -> None:
+    four = [run(start, seed, 40 + seed, 0.9) for start in ("a", "b", "c", "d") for seed in range(3)]
+    text = shown(race_report(replace(RACE, runs=tuple(four)), 200), 200)
+    assert "no difference shown" not in text
+    assert "with 3 seeds and 6 pairs of starts no difference can be significant" in text
+    enough = [run(start, seed, 40 + seed, 0.9) for start in ("a", "b", "c", "d") for seed in range(9)]
+    assert "a and b: no difference shown" in shown(race_report(replace(RACE, runs=tuple(enough)), 200), 200)
+
+
 def layer(name: str, second: float, verdict, **changes) -> LayerReport:
     seen = Moments(1000, 0.0, second, 1.0, 0.5, 0)
     measured = {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import RenderableType
 from rich.text import Text
 
 from fanin.race import RaceResult, Standing
 from fanin.race.output import how
-from fanin.race.words import level_text, score_text
+from fanin.race.words import level_text, power_note, score_text
 from fanin.report.layout import Field, grid, heading, stack, widest_fitting
 
 BAR = 24
+MANY = 3  # starts; of more each pair has a sentence of its own
 
 
 def race_report(result: RaceResult, width: int, model: str = "") -> RenderableType:
@@ -35,10 +38,16 @@ def race_report(result: RaceResult, width: int, model: str = "") -> RenderableTy
         "",
         grid(widest_fitting(choices, width), styles),
         "",
-        *(Text(sentence) for sentence in result.verdicts),
+        *map(Text, _verdicts(result, rows)),
         *(Text(warning, style="yellow") for warning in result.warnings),
         Text(how(result.to_dict()), style="dim"),
     )
+
+
+def _verdicts(result: RaceResult, rows: Sequence[Standing]) -> Sequence[str]:
+    """What the tests say; of many pairs nothing, where the seeds are too few to tell anything, as a warning says."""
+    many = len(rows) > MANY and power_note(len(rows), min(row.runs for row in rows)) is not None
+    return () if many else result.verdicts
 
 
 def _steps(row: Standing) -> str:
