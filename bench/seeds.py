@@ -37,9 +37,8 @@ HEAD = ["model", "batch", "how", "ms per step of a lane", "CPU ms", "times faste
 NOTE = """
 
 All sixteen networks, their making and two looks at 200 test images are in the times. The plain loop has all of torch's
-threads for one network at a time; `auto` is what the probe takes. Stacked networks (`torch.func.vmap`) share the cost
-of calls and lose more by kernels for batches of matrices that are slower than those for one. The difference is the
-largest one of any loss of any seed; rounding grows with training.
+threads for one network at a time; `auto` is what the probe takes. The difference is the largest one of any loss of any
+seed; rounding grows with training.
 """
 
 

@@ -213,6 +213,14 @@ def test_onednn_leaves_other_dtypes_and_small_layers_alone() -> None:
         assert "forward" not in vars(placed(other, Method(onednn=True)))
 
 
+def test_onednn_leaves_a_layer_inside_of_vmap_alone() -> None:
+    layer = nn.Linear(160, 110)
+    inputs = torch.randn(3, 2, 160)
+    expected = layer(inputs)
+    found = torch.func.vmap(placed(layer, Method(onednn=True)))(inputs)
+    torch.testing.assert_close(found, expected)
+
+
 class Doubled(nn.Linear):
     """Has a forward of its own."""
 

@@ -118,9 +118,13 @@ class RaceResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """The notes, and whether there are enough seeds to tell anything."""
+        return self.notes if self.too_few is None else (*self.notes, self.too_few)
+
+    @property
+    def too_few(self) -> str | None:
+        """That there are too few seeds for any difference to be significant; None where there are enough."""
         counts = [row.runs for row in self.standings]
-        power = power_note(len(counts), min(counts)) if counts else None
-        return self.notes if power is None else (*self.notes, power)
+        return power_note(len(counts), min(counts)) if counts else None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form: what was measured, then what follows from it."""

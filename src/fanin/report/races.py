@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.console import RenderableType
 from rich.text import Text
 
 from fanin.race import RaceResult, Standing
 from fanin.race.output import how
-from fanin.race.words import level_text, power_note, score_text
+from fanin.race.words import level_text, score_text
 from fanin.report.layout import Field, grid, heading, stack, widest_fitting
 
 BAR = 24
@@ -32,22 +30,17 @@ def race_report(result: RaceResult, width: int, model: str = "") -> RenderableTy
     base = [start, rate, steps, spread, score, failed]
     timed = [start, rate, steps, spread, seconds, score, failed]
     choices = [[*timed, bars], timed, base] if any(map(_seconds, rows)) else [[*base, bars], base]
+    hidden = len(rows) > MANY and result.too_few is not None  # a warning says it once for all pairs
     styles = ["bold" if best is not None and row.steps_to_target == best else "" for row in rows]
     return stack(
         heading(f"{model or result.model}{' on ' * bool(result.data)}{result.data} · steps to {level}"),
         "",
         grid(widest_fitting(choices, width), styles),
         "",
-        *map(Text, _verdicts(result, rows)),
+        *(Text(sentence) for sentence in (() if hidden else result.verdicts)),
         *(Text(warning, style="yellow") for warning in result.warnings),
         Text(how(result.to_dict()), style="dim"),
     )
-
-
-def _verdicts(result: RaceResult, rows: Sequence[Standing]) -> Sequence[str]:
-    """What the tests say; of many pairs nothing, where the seeds are too few to tell anything, as a warning says."""
-    many = len(rows) > MANY and power_note(len(rows), min(row.runs for row in rows)) is not None
-    return () if many else result.verdicts
 
 
 def _steps(row: Standing) -> str:

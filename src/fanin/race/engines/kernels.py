@@ -62,6 +62,7 @@ def _fits(*tensors: Tensor | None) -> bool:
             and tensor.layout == torch.strided
             and tensor.ndim > 0
             and tensor.numel() > 0
+            and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # pyright: ignore
         )
         for tensor in tensors
     )

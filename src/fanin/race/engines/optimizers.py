@@ -26,8 +26,8 @@ _FUSED = ("cpu", "cuda")
 class Optimizer:
     """A step of `torch.optim` in the numbers of its classes' defaults, without their bookkeeping.
 
-    The classes cost several times what the sums of a small network do, and so does `.grad`. Fused where torch has such
-    kernels. All of it works element by element, so that lanes may share one.
+    The classes and `.grad` took about a seventh of a step of mnist-fc at batch 32. Fused where torch has such kernels.
+    All of it works element by element, so that lanes may share one.
     """
 
     def __init__(self, parameters: Iterable[Tensor], settings: Settings, rate: float) -> None:

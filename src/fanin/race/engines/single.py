@@ -45,7 +45,8 @@ def single(
     record.look(0, *evaluate(model, test, course.objective))
     yield
     for step, chosen in enumerate(batches(len(course.train[1]), settings, lane.seed), start=1):
-        inputs, targets = (values.index_select(0, chosen.to(device)) for values in course.train)
+        rows = chosen.to(device)
+        inputs, targets = (values.index_select(0, rows) for values in course.train)
         record.add(_step(model, rule, course.objective, images(inputs, method), targets, settings.clip))
         if step % settings.evaluate_every == 0 or step == settings.steps:
             record.look(step, *evaluate(model, test, course.objective))
