@@ -97,6 +97,8 @@ def test_branches_that_read_through_norms_double_whatever_the_stream_starts_with
     assert std(down(others=1.0)) == pytest.approx(1 / 16 / sqrt(24))
     assert std(down(others=1.0, positions=1.0)) == pytest.approx(sqrt(1.25 / 24) / 16)
     assert std(down(tables=1.0, positions=1.0)) == pytest.approx(sqrt(1.25 / 24) / 16)
+    tokens = replace(down(tables=1.0, positions=1.0), looks_up=True)
+    assert std(tokens) == pytest.approx(sqrt(2 / 24) / 16)
     tied = tied_to_the_head(down(tables=1.0, positions=1.0))
     assert std(tied) == pytest.approx(sqrt(1.25 / 64 / 24) / 16)
     assert AUTO.choose(tied).why.endswith(
@@ -113,6 +115,66 @@ def test_branches_that_read_through_norms_double_whatever_the_stream_starts_with
 
 def tied_to_the_head(tensor, head_scale=1.0):
     return replace(tensor, tied_head=True, head_scale=head_scale)
+
+
+def opening(**fields):
+    return Use("v", "linear", LINEAR, **{"activation": "linear", "behind_norm": True, **fields})
+
+
+OPENS = Place("layers", 3, 12, branch=7, branches=24, members=2, width=64, normed="before")
+ENDS = replace(OPENS, last=True, others=1.0)
+
+
+@pytest.mark.parametrize("role", ["attention query", "attention key", "attention value", "mlp up", "projection"])
+def test_weights_that_open_a_branch_behind_a_norm_have_two_fifths(role):
+    choice = AUTO.choose(weight(role, place=OPENS, behind_norm=True))
+    assert choice.initializer.std == pytest.approx(sqrt(2 / 5 / 256))
+    assert choice.why.startswith("behind a norm ×√0.4, no nonlinearity follows: gain 0.6325 over fan-in 256")
+    assert "arXiv 1910.05895" in choice.source
+    longer, unnormed = replace(OPENS, members=3), replace(OPENS, normed="")
+    for place in (longer, unnormed):
+        assert std(weight(role, place=place, behind_norm=True)) == 1 / 16
+    assert std(weight(role, place=OPENS)) == 1 / 16
+
+
+def test_heads_behind_a_norm_have_two_fifths():
+    choice = AUTO.choose(weight("head", behind_norm=True))
+    assert choice.initializer.std == pytest.approx(sqrt(2 / 5 / 256))
+    assert choice.why.endswith("logits of variance 0.4 out of variance 1")
+    tied = replace(other("embedding", (99, 64)), tied_head=True, head_behind_norm=True)
+    assert AUTO.choose(tied).initializer.std == pytest.approx(sqrt(2 / 5 / 64))
+    assert AUTO.choose(tied).why == "tables are tied to the head: √(0.4/64) gives logits of variance 0.4"
+    scaled = AUTO.choose(replace(tied, head_scale=0.125))
+    assert scaled.initializer.std == pytest.approx(sqrt(2 / 5))
+    assert scaled.why.endswith("whose input is multiplied by 0.125: 0.6325 gives logits of variance 0.4")
+
+
+@pytest.mark.parametrize(
+    ("first", "passed"),
+    [
+        (opening(role="attention value"), 0.4),
+        (opening(activation="", role="attention value"), 0.4),
+        (opening(activation="relu"), 0.4),
+        (opening(activation="tanh"), response("tanh", 0.4).second_moment),
+        (opening(activation="gelu"), response("gelu", 0.4 * operating_point("gelu").variance).second_moment),
+        (opening(activation="relu", role="mlp gate"), 0.16),
+        (opening(role="mlp gate"), 0.16),
+    ],
+)
+def test_the_last_weight_makes_up_for_what_the_norm_took(first, passed):
+    end = weight("mlp down", place=ENDS)
+    assert std(replace(end, opening=first)) == pytest.approx(1 / 16 / sqrt(24 * passed))
+    assert std(replace(end, opening=replace(first, behind_norm=False))) == pytest.approx(1 / 16 / sqrt(24))
+    assert std(replace(end, opening=first, place=replace(ENDS, members=3))) == pytest.approx(1 / 16 / sqrt(24))
+
+
+def test_gates_behind_a_norm_say_what_their_product_has():
+    up = weight("mlp up", place=OPENS, behind_norm=True, gated_by="silu")
+    gate = weight("mlp gate", "silu", place=OPENS, behind_norm=True)
+    assert std(up) == std(gate) == pytest.approx(sqrt(0.4 * gated_point("silu").variance) / 16)
+    assert AUTO.choose(up).why.endswith("gate and value alike, their product has a second moment of 0.137")
+    wide = AUTO.choose(weight("attention query", place=OPENS, behind_norm=True, scores=8.0))
+    assert ("scores of variance 0.16, though") in wide.why
 
 
 def test_branches_that_a_learned_factor_shuts_are_not_narrowed_too():
@@ -159,8 +221,12 @@ def test_layer_scale_goes_by_depth(layers, value):
 def test_tables():
     assert AUTO.choose(other("embedding", (99, 64))).initializer == Normal(std=1.0)
     assert AUTO.choose(other("embedding", (99, 64), tied_head=True)).initializer == Normal(std=0.125)
-    assert AUTO.choose(other("position", (1, 9, 64))).initializer == Normal(std=0.5)
-    assert AUTO.choose(other("position", (1, 9, 64), tied_head=True)).initializer == Normal(std=0.0625)
+    patches, alone = (AUTO.choose(other("position", (1, 9, 64), looks_up=each)) for each in (False, True))
+    assert (patches.initializer, alone.initializer) == (Normal(std=0.5), Normal(std=1.0))
+    assert patches.why == "half as wide as what it is added to"
+    assert alone.why == "as wide as the tokens it is added to, whose table is no head"
+    tied = other("position", (1, 9, 64), tied_head=True, looks_up=True)
+    assert AUTO.choose(tied).initializer == Normal(std=0.0625)
     scaled = AUTO.choose(other("embedding", (99, 64), tied_head=True, head_scale=0.125))
     assert scaled.initializer == Normal(std=1.0)
     assert scaled.why == (
@@ -208,7 +274,7 @@ def test_every_role_has_an_answer_with_a_reason():
         choice = AUTO.choose(weight(role, axes=Axes.linear((64, 64))))
         assert choice is not None
         assert choice.why
-        assert choice.source.startswith("recipe auto 2: ")
+        assert choice.source.startswith("recipe auto 3: ")
 
 
 def chain(ordinal, activation="relu", length=DEEP, shape=(64, 64), **fields):

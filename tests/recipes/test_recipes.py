@@ -33,7 +33,7 @@ def test_names_and_versions():
     assert len({*names()}) == len(names())
     for name in names():
         recipe = named(name)
-        assert (recipe.name, recipe.version) == (name, 2 if name in ("auto", "critical") else 1)
+        assert (recipe.name, recipe.version) == (name, 3 if name in ("auto", "critical") else 1)
         assert recipe.title
         assert recipe.source
 

@@ -15,6 +15,8 @@ from fanin.graph.records import Place, Use
 _SAME = frozenset(("_to_copy", "clone", "copy", "_unsafe_view", "alias", "detach", "native_dropout"))
 # Neighbours or pieces of it.
 _ALIKE = RESAMPLING | {"pixel_shuffle"}
+# Rows of it.
+_PICKING = frozenset(("index", "index_select", "gather"))
 _BLANK = frozenset(("empty", "zeros", "new_empty", "new_zeros", "empty_like", "zeros_like"))
 _LINEAR = frozenset(("add", "sub", "mul", "div", "neg"))
 _SCALING = frozenset(("mul", "div"))
@@ -97,7 +99,7 @@ def _told(use: Use, index: int, uses: Sequence[Use], reading: _Reading) -> Use:
     if index in reading.gates:
         use = replace(use, gated_by=uses[reading.gates[index]].activation)
     if signal is not None and signal.normal:
-        use = replace(use, scaled=abs(signal.scaled))
+        use = replace(use, scaled=abs(signal.scaled), behind_norm=True)
     if signal is None or signal.source is None or not signal.bent:
         return use
     before = uses[signal.source]
@@ -181,6 +183,8 @@ def _of_none(node: Node, read: Sequence[_Signal]) -> _Signal:
         return _Signal(normal=True)
     if node.op in REDUCTIONS:
         return _Signal(reduced=True)
+    if node.op in _PICKING:
+        return first
     if len(read) == 1 and (first.reduced or node.op in _SAME or node.op in _SCALING):
         return _times(node, first)
     return _Signal()

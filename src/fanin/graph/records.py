@@ -41,6 +41,7 @@ class Use:
         largest_of: each value that a weight reads is the largest of so many outputs of that nonlinearity …
         mean_of: … or the mean of so many such values; both 1 without pooling. Means over all positions do not count.
         normed: a norm follows a weight's product, so that its scale does not matter.
+        behind_norm: what a weight reads came out of a norm, and nothing but numbers touched it since.
         gated_by: the nonlinearity of the gate that a weight's product is multiplied by (SwiGLU's up: "silu").
         scaled: the number that a weight's input was multiplied by since it came out of a norm (T5's head).
         scores: for "attention query" the standard deviation of the scores over that of queries times that of keys,
@@ -64,6 +65,7 @@ class Use:
     largest_of: int = 1
     mean_of: int = 1
     normed: bool = False
+    behind_norm: bool = False
     gated_by: str = ""
     scaled: float = 1.0
     scores: float = 0.0

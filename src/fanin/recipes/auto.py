@@ -35,18 +35,23 @@ def _table(tensor: TensorInfo, share: float = 1.0) -> Initializer:
 def _why_table(tensor: TensorInfo) -> str:
     padding = "" if tensor.padding is None else f"; row {tensor.padding} is padding: 0"
     if tensor.tied_head:
-        return f"{_tied(tensor)} gives logits of variance 1{padding}"
+        variance = stream.BEHIND_NORM if tensor.head_behind_norm else 1
+        return f"{_tied(tensor)} gives logits of variance {variance:g}{padding}"
     return f"a lookup passes its rows on with variance 1{padding}"
 
 
 def _tied(tensor: TensorInfo) -> str:
     scaled = "" if tensor.head_scale == 1 else f", whose input is multiplied by {tensor.head_scale:.4g}"
-    std = f"1/√{tensor.shape[-1]}" if tensor.head_scale == 1 else f"{table_std(tensor, tensor.shape[-1]):.4g}"
+    std = f"{table_std(tensor, tensor.shape[-1]):.4g}"
+    if tensor.head_scale == 1:
+        std = f"√({stream.BEHIND_NORM:g}/{tensor.shape[-1]})" if tensor.head_behind_norm else f"1/√{tensor.shape[-1]}"
     return f"tables are tied to the head{scaled}: {std}"
 
 
 def _why_position(tensor: TensorInfo) -> str:
-    return "half as wide as the tokens it is added to"
+    if stream.position(tensor) == 1:
+        return "as wide as the tokens it is added to, whose table is no head"
+    return "half as wide as what it is added to"
 
 
 def _branch_scale(tensor: TensorInfo) -> Initializer:
@@ -61,6 +66,10 @@ def _why_branch_scale(tensor: TensorInfo) -> str:
 
 def _sets_rate(tensor: TensorInfo) -> bool:
     return contracts(tensor) and tensor.activation == "softplus" and tensor.place.branch is not None
+
+
+def _is_narrowed(tensor: TensorInfo) -> bool:
+    return stream.narrowed(tensor) < 1
 
 
 def _ends_branch(tensor: TensorInfo) -> bool:
@@ -124,7 +133,7 @@ AUTO = Recipe(
         ),
         Rule(
             has_role("position"),
-            lambda tensor: _table(tensor, stream.POSITION),
+            lambda tensor: _table(tensor, stream.position(tensor)),
             _why_position,
             "Radford et al. 2021, arXiv 2103.00020 (CLIP: tokens 0.02, positions 0.01)",
         ),
@@ -155,6 +164,12 @@ AUTO = Recipe(
             auto_weights.why,
             "Hanin & Rolnick 2018, arXiv 1803.01719, section 3.2; Radford et al. 2019 (GPT-2)",
         ),
+        Rule(
+            both(contracts, _is_narrowed),
+            auto_weights.law,
+            auto_weights.why,
+            "Nguyen & Salazar 2019, arXiv 1910.05895, section 2.2 (SmallInit)",
+        ),
         Rule(contracts, auto_weights.law, auto_weights.why, "He et al. 2015, arXiv 1502.01852, gains by quadrature"),
         Rule(has_role("bias"), _zero, "a bias starts at 0", "He et al. 2015, arXiv 1502.01852"),
         Rule(
@@ -171,7 +186,7 @@ AUTO = Recipe(
     ),
     title="from the graph alone: gains of what comes before and behind, true fans, shares of branches",
     source="second moments kept as in He et al. 2015 (arXiv 1502.01852), branches as in Radford et al. 2019",
-    version=2,
+    version=3,
 )
 
 

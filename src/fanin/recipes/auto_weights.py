@@ -9,6 +9,7 @@ from math import log, prod, sqrt
 from fanin import schemes
 from fanin.axes import Axes
 from fanin.gains import Response, gated_point, mirrored_response, operating_point, pooled_second_moment, response
+from fanin.graph.records import Use
 from fanin.initializers import Initializer, Mirrored, Normal
 from fanin.recipes import stream
 from fanin.recipes.matching import contracts
@@ -45,8 +46,9 @@ def width(tensor: TensorInfo) -> Width:
     """σ_w² = K/m: K is the variance at which what follows is used, m the second moment of what the weight reads.
 
     m is 1 for inputs, behind norms, on residual streams and behind gates; behind another weight's nonlinearity it is
-    what that one passes on. The last weight of a residual branch gets its share of the stream (`stream.share`); queries
-    take in what scores are not divided by.
+    what that one passes on. Weights that open a residual branch behind a norm, and heads behind one, have 2/5 of that
+    (`stream.narrowed`), and the branch's last weight knows it. That one gets its share of the stream (`stream.share`);
+    queries take in what scores are not divided by.
 
     >>> from fanin.axes import Axes
     >>> from fanin.graph import Use
@@ -67,16 +69,32 @@ def width(tensor: TensorInfo) -> Width:
 
 def followed(tensor: TensorInfo) -> Response:
     """What follows the weight, at the variance of pre-activations at which it is used."""
-    if tensor.role == "mlp gate":
-        return gated_point(tensor.activation or "linear", tensor.parameter)
     if tensor.gated_by:
-        return _value_of(gated_point(tensor.gated_by))
-    return operating_point(tensor.activation or "linear", tensor.parameter if tensor.activation else None)
+        # The factor beside a gate: linear, as wide as the gate's own pre-activations.
+        variance = _gate(tensor).variance
+        return Response(variance, variance, 1.0, 1.0)
+    if tensor.role == "mlp gate":
+        return _gate(tensor)
+    return _point(tensor.activation, tensor.parameter, stream.narrowed(tensor))
 
 
-def _value_of(gate: Response) -> Response:
-    """The factor beside a gate: linear, as wide as the gate's own pre-activations."""
-    return Response(gate.variance, gate.variance, 1.0, 1.0)
+def _gate(tensor: TensorInfo) -> Response:
+    """A gate's nonlinearity, for the gate and for the value that it multiplies."""
+    gate = (tensor.gated_by, None) if tensor.gated_by else (tensor.activation, tensor.parameter)
+    return _point(*gate, stream.narrowed(tensor), gated=True)
+
+
+def _point(activation: str, parameter: float | None, narrowed: float, *, gated: bool = False) -> Response:
+    known = (activation, parameter) if activation else ("linear", None)
+    point = gated_point(*known) if gated else operating_point(*known)
+    return point if narrowed == 1 else response(known[0], point.variance * narrowed, known[1])
+
+
+def _passed_on(opening: Use) -> float:
+    """The second moment behind what follows a weight that reads a norm and opens a branch."""
+    gated = opening.role == "mlp gate"
+    point = _point(opening.activation, opening.parameter, stream.BEHIND_NORM, gated=gated)
+    return point.second_moment * (point.variance if gated else 1.0)
 
 
 def wide_scores(tensor: TensorInfo) -> float:
@@ -140,16 +158,19 @@ def why(tensor: TensorInfo) -> str:
 
 
 def _consequences(tensor: TensorInfo, wide: Width) -> list[str]:
+    narrowed = stream.narrowed(tensor)
     if tensor.normed:
         return ["a norm follows, so the scale does not matter"]
     if stream.ends(tensor):
         return [stream.why(tensor)]
     if wide_scores(tensor) > 1:
-        return [f"scores of variance 1, though they are {wide_scores(tensor):.3g} times what division by √d_head gives"]
+        times = f"{wide_scores(tensor):.3g} times what division by √d_head gives"
+        return [f"scores of variance {narrowed**2:.3g}, though they are {times}"]
     if tensor.role == "mlp gate" or tensor.gated_by:
-        return ["gate and value alike, their product has a second moment of 1"]
+        product = _gate(tensor).second_moment * _gate(tensor).variance
+        return [f"gate and value alike, their product has a second moment of {product:.3g}"]
     if tensor.role == "head":
-        return ["logits of variance 1" if tensor.reads else "logits of variance 1 out of variance 1"]
+        return [f"logits of variance {narrowed:g}{'' if tensor.reads else ' out of variance 1'}"]
     if not tensor.activation or tensor.activation == "linear":
         return []
     told = [f"passes on a second moment of {wide.passed:.3g}"]
@@ -174,7 +195,9 @@ def _follows(tensor: TensorInfo) -> str:
 
 
 def _reads(tensor: TensorInfo) -> str:
-    """What comes before, where it differs from what follows or is pooled."""
+    """What comes before, where it differs from what follows, is pooled or a norm."""
+    if stream.narrowed(tensor) < 1:
+        return f"behind a norm ×√{stream.BEHIND_NORM:g}, "
     pools = [f"the largest of {tensor.largest_of}"] * (tensor.largest_of > 1)
     pools += [f"the mean of {tensor.mean_of}"] * (tensor.mean_of > 1)
     if not pools:
@@ -184,6 +207,8 @@ def _reads(tensor: TensorInfo) -> str:
 
 def read(tensor: TensorInfo, *, paired: bool = False) -> float:
     """The second moment that the weight's input is assumed to have, per unit or per pair."""
+    if tensor.opening is not None and stream.opened(tensor):
+        return _passed_on(tensor.opening) * pooling(tensor)
     if not tensor.reads or tensor.reads == "linear":
         return 1.0
     point = operating_point(tensor.reads, tensor.reads_parameter)

@@ -53,7 +53,7 @@ def critical(
         ),
         _TITLE,
         _SOURCE,
-        version=2,
+        version=3,
     )
 
 

@@ -6,18 +6,59 @@ from math import sqrt
 
 from fanin.recipes.tensor_info import TensorInfo
 
-POSITION = 0.5
-"""Standard deviation of positions over that of the tokens that they are added to."""
+BEHIND_NORM = 0.4
+"""Variance of what reads a stream through a norm, over what `auto` gives it elsewhere: √(2/(5·width)), GPT-2's 0.02 at
+width 1000."""
+
+NARROW_POSITION = 0.5
+"""Standard deviation of positions over that of what they are added to, where tokens are not of tables of their own."""
+
+
+def narrowed(tensor: TensorInfo) -> float:
+    """By what the weight's variance is multiplied because it reads a norm: in a branch of two weights, and in heads.
+
+    >>> from fanin.graph import Place, Use
+    >>> query = Use("q", "linear", behind_norm=True)
+    >>> place = Place(branch=0, branches=24, members=2, normed="before")
+    >>> narrowed(TensorInfo("q", (768, 768), "float32", "parameter", "attention query", (query,), place=place))
+    0.4
+    """
+    opens = _is_short(tensor) and not tensor.place.last
+    return BEHIND_NORM if tensor.behind_norm and (opens or tensor.role == "head") else 1.0
+
+
+def opened(tensor: TensorInfo) -> bool:
+    """The tensor reads a weight that is `narrowed`."""
+    return _is_short(tensor) and tensor.opening is not None and tensor.opening.behind_norm
+
+
+def _is_short(tensor: TensorInfo) -> bool:
+    return tensor.place.normed != "" and tensor.place.members == 2
 
 
 def table_std(tensor: TensorInfo, width: int) -> float:
-    """1, or for a table that is the head too what gives logits of variance 1: 1/√width over what the head's input is
-    multiplied by.
+    """1, or for a table that is the head too what the head is given: 1/√width over what its input is multiplied by, and
+    √`BEHIND_NORM` of it where it reads a norm.
 
     >>> table_std(TensorInfo("wte", (99, 64), "float32", "parameter", "embedding", tied_head=True), 64)
     0.125
     """
-    return 1 / (sqrt(width) * tensor.head_scale) if tensor.tied_head else 1.0
+    if not tensor.tied_head:
+        return 1.0
+    return sqrt(BEHIND_NORM if tensor.head_behind_norm else 1.0) / (sqrt(width) * tensor.head_scale)
+
+
+def position(tensor: TensorInfo) -> float:
+    """Standard deviation of positions over that of what they are added to: 1 beside tables of tokens that are not the
+    head's, else 1/2.
+
+    Such tables have variance 1, which training moves slowly: positions must be seen from the start. Beside patches,
+    and tokens as narrow as heads, they need not.
+
+    >>> position(TensorInfo("wpe", (32, 64), "float32", "parameter", "position", looks_up=True))
+    1.0
+    """
+    return 1.0 if tensor.looks_up and not tensor.tied_head else NARROW_POSITION
 
 
 def started(tensor: TensorInfo) -> float:
@@ -32,7 +73,7 @@ def started(tensor: TensorInfo) -> float:
     place = tensor.place
     if not place.width:
         return 1.0
-    tables = place.tables + POSITION**2 * place.positions
+    tables = place.tables + position(tensor) ** 2 * place.positions
     return tables * table_std(tensor, place.width) ** 2 + place.others or 1.0
 
 

@@ -23,11 +23,15 @@ class TensorInfo:
         role: what it is for, one of `fanin.graph.ROLES`.
         uses: what the forward pass does with it.
         native: the law of the model's own code, where known.
+        looks_up: the model looks tokens up in a table.
         tied_head: some lookup table of the model is also its output projection.
         head_scale: the number by which the input of that projection is multiplied.
+        head_behind_norm: that projection reads a norm.
         place: where in the network it stands: layer, stack, residual branch.
         partner_role: for a bias the role of the weight whose product it is added to; "" where not known.
         partner: for a bias the use of that weight, for a norm scale that of the weight before; None where not known.
+        opening: for the last weight of a residual branch of two the use of the weight before it (of a gate and its
+            value the gate, in attention the values); None elsewhere.
         model_layers: layers of the model's deepest stack, for tensors outside of stacks too.
         model_branches: residual branches of all its stacks together.
         first: it is the first weight that the forward pass multiplies anything with.
@@ -45,11 +49,14 @@ class TensorInfo:
     role: str
     uses: tuple[Use, ...] = ()
     native: Initializer | None = None
+    looks_up: bool = False
     tied_head: bool = False
     head_scale: float = 1.0
+    head_behind_norm: bool = False
     place: Place = field(default_factory=Place)
     partner_role: str = ""
     partner: Use | None = None
+    opening: Use | None = None
     model_layers: int = 0
     model_branches: int = 0
     first: bool = False
@@ -120,6 +127,11 @@ class TensorInfo:
     def normed(self) -> bool:
         """A norm follows its product."""
         return self._main is not None and self._main.normed
+
+    @property
+    def behind_norm(self) -> bool:
+        """What it reads came out of a norm."""
+        return self._main is not None and self._main.behind_norm
 
     @property
     def scores(self) -> float:

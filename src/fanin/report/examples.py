@@ -36,7 +36,9 @@ def _one(role: str, shape: tuple[int, ...], op: str, label: str = "", **about: o
 
 
 def _tensor(role: str, shape: tuple[int, ...], op: str, **about: object) -> TensorInfo:
-    known = {name: about.pop(name) for name in ("place", "partner_role", "partner", "first") if name in about}
+    known = {
+        name: about.pop(name) for name in ("place", "partner_role", "partner", "opening", "first") if name in about
+    }
     use = replace(Use("example", op, role=role), **about)  # pyright: ignore[reportArgumentType]
     made = TensorInfo("example", shape, "float32", "parameter", role, (use,))
     return replace(made, model_layers=LAYERS, model_branches=2 * LAYERS, **known)  # pyright: ignore[reportArgumentType]
@@ -58,21 +60,26 @@ def _tables() -> Iterator[Example]:
 
 def _attention() -> Iterator[Example]:
     square = (WIDTH, WIDTH)
-    for part in ("query", "key", "value", "output"):
-        about = {"axes": Axes.linear(square), "heads": HEADS, "activation": "linear"}
-        yield _layered(f"attention {part}", square, "linear", mlp=False, last=part == "output", **about)
+    about = {"axes": Axes.linear(square), "heads": HEADS, "activation": "linear"}
+    for part in ("query", "key", "value"):
+        yield _layered(f"attention {part}", square, "linear", mlp=False, last=False, behind_norm=True, **about)
+    value = Use("example", "linear", role="attention value", behind_norm=True)
+    yield _layered("attention output", square, "linear", mlp=False, last=True, opening=value, **about)
 
 
 def _mlp() -> Iterator[Example]:
     wide, back, experts = (_INNER, WIDTH), (WIDTH, _INNER), (8, WIDTH)
-    yield _layered("mlp up", wide, "linear", mlp=True, axes=Axes.linear(wide), activation="gelu")
-    yield _layered("mlp gate", wide, "linear", mlp=True, axes=Axes.linear(wide), activation="silu")
-    yield _layered("mlp down", back, "linear", mlp=True, last=True, axes=Axes.linear(back), activation="linear")
+    opens = {"axes": Axes.linear(wide), "behind_norm": True}
+    yield _layered("mlp up", wide, "linear", mlp=True, last=False, activation="gelu", **opens)
+    yield _layered("mlp gate", wide, "linear", mlp=True, last=False, activation="silu", **opens)
+    up = Use("example", "linear", activation="gelu", role="mlp up", behind_norm=True)
+    ends = {"axes": Axes.linear(back), "activation": "linear", "opening": up}
+    yield _layered("mlp down", back, "linear", mlp=True, last=True, **ends)
     yield _layered("router", experts, "linear", mlp=True, axes=Axes.linear(experts), activation="linear")
     modulation = (6 * WIDTH, WIDTH)
     yield _layered("modulation", modulation, "linear", mlp=True, axes=Axes.linear(modulation), activation="linear")
     head = (_VOCABULARY, WIDTH)
-    yield _one("head", head, "linear", axes=Axes.linear(head), activation="linear")
+    yield _one("head", head, "linear", axes=Axes.linear(head), activation="linear", behind_norm=True)
 
 
 def _norms() -> Iterator[Example]:

@@ -11,6 +11,7 @@ from torch import nn
 from fanin.axes import Axes
 from fanin.errors import ArgumentError
 from fanin.graph import Graph, Place, Use, role
+from fanin.graph.openings import openings
 from fanin.plans import Plan
 from fanin.plans.steps import Draw, Step, Unknown
 from fanin.recipes import Choice, Recipe, TensorInfo, named, packed
@@ -104,7 +105,9 @@ def _module(model: object) -> nn.Module:
 def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
     uses = {name: graph.of(name) for name in steps}
     tied = [found for found in uses.values() if {"embedding", "linear"} <= {use.op for use in found}]
-    head_scale = next((use.scaled for found in tied for use in found if use.op == "linear"), 1.0)
+    head = next((use for found in tied for use in found if use.op == "linear"), None)
+    opened = openings(graph)
+    roles = {name: role(step.kind, uses[name]) for name, step in steps.items()}
     stacks: dict[str, int] = {}
     for place in graph.places.values():  # the last norm of a post-norm stack stands behind its branches: knows of none
         stacks[place.stack] = max(place.branches, stacks.get(place.stack, 0))
@@ -116,14 +119,17 @@ def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
             shape=step.shape,
             dtype=step.dtype,
             kind=step.kind,
-            role=role(step.kind, uses[step.name]),
+            role=roles[step.name],
             uses=uses[step.name],
             native=step.initializer,
+            looks_up="embedding" in roles.values(),
             tied_head=bool(tied),
-            head_scale=head_scale,
+            head_scale=1.0 if head is None else head.scaled,
+            head_behind_norm=head is not None and head.behind_norm,
             place=graph.places.get(step.name, Place()),
             partner_role=_partner_role(uses[step.name], graph),
             partner=_partner_use(uses[step.name], uses),
+            opening=opened.get(step.name),
             model_layers=layers,
             model_branches=sum(stacks.values()),
             first=step.name == first,

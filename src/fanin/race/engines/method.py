@@ -63,9 +63,11 @@ class Method:
         """The method of such a text.
 
         Raises:
-            ArgumentError: an option that is no number, is not possible, or comes twice.
+            ArgumentError: no text, an option that is no number, is not possible, or comes twice.
             UnknownNameError: no engine or option of that name.
         """
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ArgumentError(f"engine must be a text such as 'auto' or 'stacked,group=4', got {type(text).__name__}")
         engine, *options = text.split(",")
         defaults = {field.name: field.default for field in fields(cls)[1:]}
         values: dict[str, Any] = {}
