@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from fanin.gains import gated_point, mirrored_response, operating_point, response
+from fanin.models.catalogue import build
 from fanin.torch.materialize import materialize
 from fanin.torch.planning import initialize, plan
 
@@ -212,3 +213,15 @@ def test_products_behind_gates_and_what_branches_add_are_as_planned():
         error = moments.std().item() / sqrt(len(moments))
         assert abs(moments.mean().item() - expected) < 5 * error
         assert 5 * error < 0.2 * expected
+
+
+@pytest.mark.parametrize(
+    ("model", "table", "expected"),
+    [
+        ("transformer:width=64,depth=1,tied=false", "positions.table.weight", 1.0),
+        ("transformer:width=64,depth=1", "positions.table.weight", 0.5 * sqrt(0.4 / 64)),
+        ("vit:width=64,depth=1", "positions.table.weight", 0.5),
+    ],
+)
+def test_positions_beside_tokens_of_their_own_tied_ones_and_patches(model, table, expected):
+    assert plan(build(model), "auto")[table].initializer.std == pytest.approx(expected)
