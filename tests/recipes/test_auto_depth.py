@@ -220,7 +220,7 @@ def test_products_behind_gates_and_what_branches_add_are_as_planned():
     [
         ("transformer:width=64,depth=1,tied=false", "positions.table.weight", 1.0),
         ("transformer:width=64,depth=1", "positions.table.weight", 0.5 * sqrt(0.4 / 64)),
-        ("vit:width=64,depth=1", "positions.table.weight", 0.5),
+        ("vit:width=64,depth=1,heads=4", "positions.table.weight", 0.5),
     ],
 )
 def test_positions_beside_tokens_of_their_own_tied_ones_and_patches(model, table, expected):
