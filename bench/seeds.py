@@ -26,7 +26,7 @@ from fanin.race.training import batches
 
 SEEDS = 16
 STEPS = 200
-ROUNDS = 3
+ROUNDS = 7
 WANTED = 1.7
 BATCHES = (32, 64, 100)
 MODELS = ("mnist-fc", "mnist-cnn")

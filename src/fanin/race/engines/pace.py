@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from statistics import median
 from time import perf_counter
 
 import torch
@@ -48,7 +49,8 @@ def pace(task: Task, unit: Unit, seconds: float) -> Pace:
     Args:
         task: what, and how.
         unit: of the task.
-        seconds: that the steps may take, unless they are too few; the fastest of them counts.
+        seconds: that the steps may take, unless they are too few. Their median counts: threads that wait for one
+            another do so in most of them, not in the fastest.
     """
     lanes = tuple(replace(lane, steps=_MOST) for lane in task.lanes)
     endless = replace(task, lanes=lanes, settings=replace(task.settings, evaluate_every=_LOOK))
@@ -61,8 +63,9 @@ def pace(task: Task, unit: Unit, seconds: float) -> Pace:
         times = dict(enumerate(walk))
     draws = not torch.equal(state, torch.get_rng_state())
     first = min(_WARM, len(times) - 2)
-    step = min(time for number, time in times.items() if number > first and number % _LOOK)
-    looked = min((time for number, time in times.items() if number and number % _LOOK == 0), default=step + times[0])
+    step = median(time for number, time in times.items() if number > first and number % _LOOK)
+    looks = [time for number, time in times.items() if number and number % _LOOK == 0]
+    looked = median(looks) if looks else step + times[0]
     losses = tuple(tuple(record.losses) for record in records)
     return Pace(built - begun, max(0.0, looked - step), step, losses, draws)
 
