@@ -77,7 +77,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--write", action="store_true", help="put the table into docs/auto.md")
     chosen = parser.parse_args()
-    rows = [row(name, race(name, chosen.seeds)) for name in chosen.models.split(";")]
+    names = chosen.models.split(";")
+    if unknown := [name for name in names if name not in MODELS]:
+        parser.error(f"unknown model {unknown[0]!r}; known: {'; '.join(MODELS)}")
+    if chosen.write and names != [*MODELS]:
+        parser.error("--write puts the whole table into the page: leave --models out")
+    rows = [row(name, race(name, chosen.seeds)) for name in names]
     head = ["model", "torch's default (its rate)", "`auto` with gain 1 there", "`auto`"]
     measured = f"{table(head, rows)}\n"
     print(measured)
