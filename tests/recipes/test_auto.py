@@ -168,6 +168,11 @@ def test_the_last_weight_makes_up_for_what_the_norm_took(first, passed):
     assert std(replace(end, opening=first, place=replace(ENDS, members=3))) == pytest.approx(1 / 16 / sqrt(24))
 
 
+def test_a_last_weight_that_reads_a_norm_itself_has_nothing_to_make_up_for():
+    end = replace(weight("mlp down", place=ENDS, behind_norm=True), opening=opening(activation="gelu"))
+    assert std(end) == pytest.approx(1 / 16 / sqrt(24))
+
+
 def test_gates_behind_a_norm_say_what_their_product_has():
     up = weight("mlp up", place=OPENS, behind_norm=True, gated_by="silu")
     gate = weight("mlp gate", "silu", place=OPENS, behind_norm=True)
@@ -236,6 +241,12 @@ def test_tables():
     use = Use("t", "embedding", padding=3)
     padded = TensorInfo("t", (99, 64), "float32", "parameter", "embedding", (use,))
     assert AUTO.choose(padded).initializer == Blocks(Normal(std=1.0), parts=(((3, 0), (1, 64), Constant(0.0)),))
+
+
+def test_positions_that_are_computed_stay():
+    choice = AUTO.choose(other("position", (9, 64), computed=True))
+    assert choice.initializer is None
+    assert choice.why == "positions that the model's code computes, such as sinusoids, stay"
 
 
 def test_router_bias_and_slope():

@@ -215,6 +215,18 @@ def test_products_behind_gates_and_what_branches_add_are_as_planned():
         assert 5 * error < 0.2 * expected
 
 
+def test_sinusoids_of_an_encoder_stay():
+    transformers = pytest.importorskip("transformers")
+    layers = dict.fromkeys(("encoder_layers", "decoder_layers"), 1)
+    heads = dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 2)
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
+    sizes = {"vocab_size": 100, "d_model": 32, "num_mel_bins": 8, "max_source_positions": 20}
+    model = transformers.WhisperModel(transformers.WhisperConfig(**sizes, **layers, **heads, **special))
+    kept = model.encoder.embed_positions.weight.clone()
+    initialize(model, "auto", seed=1)
+    assert torch.equal(model.encoder.embed_positions.weight, kept)
+
+
 @pytest.mark.parametrize(
     ("model", "table", "expected"),
     [

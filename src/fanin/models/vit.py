@@ -69,7 +69,8 @@ def vit(
     >>> sum(p.numel() for p in vit().parameters())
     5717416
     """
-    check_positive("vit", depth=depth, classes=classes, width=width, heads=heads)
+    inner = {} if hidden is None else {"hidden": hidden}
+    check_positive("vit", depth=depth, classes=classes, width=width, heads=heads, **inner)
     check_dropout("vit", dropout)
     check_choice("vit", "reads", reads, get_args(Reads))
     image = check_image("vit", shape)

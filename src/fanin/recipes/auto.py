@@ -54,6 +54,10 @@ def _why_position(tensor: TensorInfo) -> str:
     return "half as wide as what it is added to"
 
 
+def _is_computed(tensor: TensorInfo) -> bool:
+    return tensor.computed
+
+
 def _branch_scale(tensor: TensorInfo) -> Initializer:
     return Constant(cait_eps(tensor.model_layers) if prod(tensor.shape) > 1 else 0.0)
 
@@ -130,6 +134,12 @@ AUTO = Recipe(
             _zero,
             "no distance is preferred at the start",
             "Bao et al. 2021, arXiv 2106.08254 (BEiT), code",
+        ),
+        Rule(
+            both(has_role("position"), _is_computed),
+            lambda _: None,
+            "positions that the model's code computes, such as sinusoids, stay",
+            "Vaswani et al. 2017, arXiv 1706.03762, section 3.5",
         ),
         Rule(
             has_role("position"),

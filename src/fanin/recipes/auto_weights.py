@@ -207,6 +207,8 @@ def _reads(tensor: TensorInfo) -> str:
 
 def read(tensor: TensorInfo, *, paired: bool = False) -> float:
     """The second moment that the weight's input is assumed to have, per unit or per pair."""
+    if tensor.behind_norm:
+        return 1.0
     if tensor.opening is not None and stream.opened(tensor):
         return _passed_on(tensor.opening) * pooling(tensor)
     if not tensor.reads or tensor.reads == "linear":

@@ -13,7 +13,7 @@ from fanin.errors import ArgumentError
 from fanin.graph import Graph, Place, Use, role
 from fanin.graph.openings import openings
 from fanin.plans import Plan
-from fanin.plans.steps import Draw, Step, Unknown
+from fanin.plans.steps import Draw, Replay, Step, Unknown
 from fanin.recipes import Choice, Recipe, TensorInfo, named, packed
 from fanin.recipes.unmatched import unmatched
 from fanin.torch.capture import Captured
@@ -122,6 +122,7 @@ def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
             role=roles[step.name],
             uses=uses[step.name],
             native=step.initializer,
+            computed=isinstance(step.action, Replay),
             looks_up="embedding" in roles.values(),
             tied_head=bool(tied),
             head_scale=1.0 if head is None else head.scaled,

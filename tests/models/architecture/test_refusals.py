@@ -193,6 +193,7 @@ def test_what_no_memory_holds_is_counted_but_not_built() -> None:
     with torch.device("meta"):
         assert huge.build().get_parameter("fc.weight").is_meta
     assert fanin.count(fanin.capture(huge.build), torch.zeros(1, 8)).parameters == 9 * 10**15
+    assert fanin.plan(fanin.capture(huge.build), "auto", torch.zeros(1, 8))["fc.weight"].std == pytest.approx(8**-0.5)
 
 
 def test_inputs_are_counted_in_the_forward_pass() -> None:

@@ -129,8 +129,26 @@ def where(layer: Layer) -> str:
 
 def shown(value: object, *, quoted: bool = True) -> str:
     """A value of any size in a message."""
-    text = repr(value) if quoted else str(value)
+    text = repr(value) if quoted else str(value).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def check_depth(data: Any) -> None:
+    """Raise where lists and tables are nested deeper than functions that walk them may call themselves.
+
+    Raises:
+        ArgumentError: they are.
+    """
+    level = [data]
+    for _ in range(_DEEPEST):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return
+    raise ArgumentError(f"not a description: its lists and tables are nested too deeply, {_DEEPEST} levels are allowed")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
 
 
 def _check_input(name: object, given: Input) -> None:
@@ -171,6 +189,7 @@ def _check_names(inputs: Mapping[str, Input], layers: Sequence[Layer]) -> None:
 def _normal(layer: Layer, inputs: Mapping[str, Input], before: Sequence[Layer], types: Mapping[str, Layer]) -> Layer:
     place = where(layer)
     kind = named(f"layer {layer.name!r}", str(layer.type))
+    check_depth(layer.options)
     options = {name: _meant(value, kind.options.get(name)) for name, value in layer.options.items()}
     for name, value in options.items():
         _check_value(f"{place}: {shown(name, quoted=False)}", value)
@@ -185,7 +204,7 @@ def _normal(layer: Layer, inputs: Mapping[str, Input], before: Sequence[Layer], 
             raise UnknownNameError.among(f"input of {place}", shown(name, quoted=False), known)
     _check_arity(place, target, reads)
     for name, tied in layer.ties.items():
-        if not _is_text(tied):
+        if not _is_text(name) or not _is_text(tied):
             raise ArgumentError(f"{place}: tie must name a parameter for each name, got {shown(tied)} for {name!r}")
     return replace(layer, options=options, inputs=reads, ties=dict(layer.ties))
 
@@ -197,7 +216,8 @@ def _meant(value: Any, option: Option | None) -> Any:
     """The value that a file's word stands for, where the option is no word itself; lists as tuples."""
     if isinstance(value, list | tuple):
         return tuple(_meant(each, option) for each in value)
-    if isinstance(value, str) and not (option is not None and isinstance(option.default, str)):
+    is_word = option is not None and (option.is_word or isinstance(option.default, str))
+    if isinstance(value, str) and not is_word:
         return _WORDS.get(value, value)
     return value
 
@@ -243,6 +263,8 @@ def _check_value(what: str, value: Any) -> None:
             _check_value(what, each)
     elif type(value) not in (int, float, bool, str) and value is not None:
         raise ArgumentError(f"{what} must be a number, a text or a list of such, got {shown(value)}")
+    elif isinstance(value, str) and not _is_text(value):
+        raise ArgumentError(f"{what} must be a text that UTF-8 can hold, got {shown(value)}: leave out half characters")
     elif isinstance(value, float) and isnan(value):
         raise ArgumentError(f"{what} must be a number, got nan")
     elif type(value) is int and abs(value) >= LARGEST:
@@ -250,7 +272,8 @@ def _check_value(what: str, value: Any) -> None:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    """Whether it is a text that a file can hold: half of a surrogate pair, which JSON can spell, has no UTF-8."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _is_shape(value: Any) -> bool:

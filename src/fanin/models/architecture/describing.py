@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from fanin.errors import ArgumentError
-from fanin.models.architecture.following import BATCH, Follower, samples_of
+from fanin.models.architecture.following import BATCHES, Follower, samples_of
 from fanin.models.architecture.graph_layers import Reading
 from fanin.models.architecture.network import Network
+from fanin.models.architecture.overwriting import without_overwriting
 from fanin.models.architecture.record import Architecture
-from fanin.models.architecture.records import Input
+from fanin.models.architecture.records import Input, Layer
 
 
 def describe(model: nn.Module, inputs: Any, *, name: str = "", loss: str = "none") -> Architecture:
@@ -40,13 +41,13 @@ def describe(model: nn.Module, inputs: Any, *, name: str = "", loss: str = "none
     if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ArgumentError(f"describe takes a torch.nn.Module, got {type(model).__name__}")
     samples = _named(model, inputs)
-    follower = Follower({key: _many(key, value) for key, value in samples.items()})
-    graph = follower.follow(model)
-    graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
-    reading = Reading(model, follower, graph, _free_inputs(model, samples))
-    layers, outputs = reading.layers()
+    names = _free_inputs(model, samples)
+    layers, outputs = _read(model, samples, names, BATCHES[0])
+    for one, other in zip(layers, _read(model, samples, names, BATCHES[1])[0], strict=False):
+        if repr(one) != repr(other):
+            raise ArgumentError(f"{type(model).__name__} cannot be described: {one.name!r} depends on the batch size")
     given = {
-        reading.inputs[key]: Input(tuple(value.shape[1:]), str(value.dtype).removeprefix("torch."))
+        names[key]: Input(tuple(value.shape[1:]), str(value.dtype).removeprefix("torch."))
         for key, value in samples.items()
         if isinstance(value, torch.Tensor)
     }
@@ -62,6 +63,17 @@ def _named(model: nn.Module, inputs: Any) -> dict[str, Any]:
     return samples_of(model, inputs)
 
 
+def _read(
+    model: nn.Module, samples: Mapping[str, Any], names: Mapping[str, str], batch: int
+) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
+    """The layers and outputs of a pass of so many samples."""
+    follower = Follower({key: _many(key, value, batch) for key, value in samples.items()})
+    graph = follower.follow(model)
+    without_overwriting(graph, model, lambda node: follower.values.get(node))
+    graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+    return Reading(model, follower, graph, names, batch).layers()
+
+
 def _free_inputs(model: nn.Module, samples: Mapping[str, Any]) -> dict[str, str]:
     """Names for the inputs; one that a module has, too, gets another."""
     modules = {name for name, _ in model.named_modules()}
@@ -69,13 +81,13 @@ def _free_inputs(model: nn.Module, samples: Mapping[str, Any]) -> dict[str, str]
     return {key: f"{word}_input" if word in modules else word for key, word in words.items()}
 
 
-def _many(name: str, value: Any) -> Any:
+def _many(name: str, value: Any, batch: int) -> Any:
     """The input with as many samples as the pass has."""
     if not isinstance(value, torch.Tensor):
         return value
     if not value.dim():
         raise ArgumentError(f"the input {name.strip('*')!r} has no batch dimension")
-    return torch.empty((BATCH, *value.shape[1:]), dtype=value.dtype, device="meta")
+    return torch.empty((batch, *value.shape[1:]), dtype=value.dtype, device="meta")
 
 
 def _check_same(model: nn.Module, architecture: Architecture) -> None:

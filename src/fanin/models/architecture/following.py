@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,8 @@ from fanin.models.architecture.functions import Size
 from fanin.models.architecture.registry import kind_of
 from fanin.models.architecture.running import Running
 
-BATCH = 7919
-"""Samples of the pass: a large prime, so that every number that depends on it shows."""
+BATCHES = 7919, 6841
+"""Samples of the passes: large primes, so that every number that depends on them shows, if only by a difference."""
 
 
 class Follower(fx.Tracer):
@@ -184,6 +185,22 @@ class _Known(fx.Proxy):
 
     def __len__(self) -> int:
         return len(self._value)
+
+    # Without these Python takes `x += y` for `x = x + y`, which leaves the memory of x as it was.
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self._overwritten(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self._overwritten(operator.isub, other)
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self._overwritten(operator.imul, other)
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self._overwritten(operator.itruediv, other)
+
+    def _overwritten(self, operation: Callable[..., Any], other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
 
 
 def _at(root: Any, path: str) -> torch.Tensor:

@@ -75,12 +75,11 @@ _NOTHING = frozenset(("contiguous", "clone"))
 
 
 def _sum(seen: Seen, left: Any, right: Any, *, alpha: float = 1) -> list[Made]:
-    if alpha != 1:
-        return [Made("scale", (right,), {"by": alpha}), Made("add", (left, PREVIOUS))]
     if isinstance(left, Node) and isinstance(right, Node):
-        return [Made("add", (left, right))]
+        scaled = [Made("scale", (right,), {"by": _number(alpha)}), Made("add", (left, PREVIOUS))]
+        return [Made("add", (left, right))] if alpha == 1 else scaled
     tensor, number = (left, right) if isinstance(left, Node) else (right, left)
-    return [Made("shift", (tensor,), {"by": _number(number)})]
+    return [Made("shift", (tensor,), {"by": _number(number) * alpha})]
 
 
 def _difference(seen: Seen, left: Any, right: Any) -> list[Made]:

@@ -10,8 +10,8 @@ import torch
 from torch import fx, nn
 
 from fanin.errors import ArgumentError
-from fanin.models.architecture.following import BATCH, Follower
-from fanin.models.architecture.functions import PREVIOUS, Made, Seen, converted
+from fanin.models.architecture.following import Follower
+from fanin.models.architecture.functions import PREVIOUS, Made, Seen, Size, converted
 from fanin.models.architecture.records import Layer
 from fanin.models.architecture.registry import AGAIN, BUFFER, PARAMETER, kind_of, kinds
 
@@ -19,10 +19,13 @@ _MOST_VALUES = 4096
 
 
 class Reading:
-    """Reads a graph of torch.fx as layers."""
+    """Reads a graph of torch.fx, of a pass of so many samples, as layers."""
 
-    def __init__(self, model: nn.Module, follower: Follower, graph: fx.Graph, inputs: Mapping[str, str]) -> None:
+    def __init__(
+        self, model: nn.Module, follower: Follower, graph: fx.Graph, inputs: Mapping[str, str], batch: int
+    ) -> None:
         self.inputs = inputs
+        self._batch = batch
         self._model = model
         self._follower = follower
         self._graph = graph
@@ -38,7 +41,7 @@ class Reading:
         for node in self._graph.nodes:
             if node.op == "placeholder":
                 self._names[node] = self.inputs[str(node.target)]
-                self._seen = self._seen or Seen(self._follower.values.__getitem__, BATCH, node)
+                self._seen = self._seen or Seen(self._follower.values.__getitem__, self._batch, node)
             elif node.op == "output":
                 outputs = tuple(self._output(each) for each in _returned(self._model, node.args[0]))
             elif node not in self._names:
@@ -80,6 +83,8 @@ class Reading:
         module = self._model.get_submodule(path)
         kind, options = kind_of(module) or (kinds()["identity"], {})
         ends, taken = _taken(node, kind.takes)
+        if taken is None:
+            raise ArgumentError(f"a part of what layer {path!r} ({kind.name}) returns is used that descriptions lack")
         if kind.takes and taken != next(iter(kind.takes)):
             options = options | {"take": taken}
         inputs = self._inputs(path, node, kind.call)
@@ -134,12 +139,12 @@ class Reading:
     def _append(self, node: fx.Node, place: str, step: Made) -> None:
         for value in step.options.values():
             numbers = value if isinstance(value, tuple) else (value,)
-            if any(type(each) is not bool and isinstance(each, int) and each and each % BATCH == 0 for each in numbers):
+            if any(isinstance(each, int) and each and each % self._batch == 0 for each in numbers):
                 raise ArgumentError(f"{step.type} in {place or type(self._model).__name__!r} depends on the batch size")
         inputs = tuple(self._layers[-1].name if each == PREVIOUS else self._names[each] for each in step.inputs)
         name = self._free(place, step.type)
         usual = kinds()[step.type].options
-        options = {key: value for key, value in step.options.items() if value != usual[key].default}
+        options = {key: _plain(value) for key, value in step.options.items() if value != usual[key].default}
         self._layers.append(Layer(name, step.type, options, inputs))
         self._names[node] = name
 
@@ -179,8 +184,15 @@ class Reading:
         return tuple(listed)
 
 
-def _taken(node: fx.Node, takes: Mapping[str, tuple[int, ...]]) -> tuple[list[fx.Node], str]:
-    """Which part of a result is used, and the nodes that stand for it."""
+def _plain(value: Any) -> Any:
+    """Sizes as the numbers that they are."""
+    if isinstance(value, tuple):
+        return tuple(_plain(each) for each in value)
+    return int(value) if isinstance(value, Size) else value
+
+
+def _taken(node: fx.Node, takes: Mapping[str, tuple[int, ...]]) -> tuple[list[fx.Node], str | None]:
+    """Which part of a result is used, None for one that has no name, and the nodes that stand for it."""
     for name, path in takes.items():
         ends = [node]
         between: list[fx.Node] = []
@@ -193,7 +205,7 @@ def _taken(node: fx.Node, takes: Mapping[str, tuple[int, ...]]) -> tuple[list[fx
         else:
             if path:
                 return [*between, *ends], name
-    return [], "all" if "all" in takes else next(iter(takes), "")
+    return [], "all" if "all" in takes else None if takes else ""
 
 
 def _item(node: fx.Node) -> int | None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import nn
 
 from fanin.errors import ArgumentError, FaninError
-from fanin.models.architecture.checks import where
+from fanin.models.architecture.checks import shown, where
 from fanin.models.architecture.kinds import Kind
 from fanin.models.architecture.records import Input, Layer
 from fanin.models.architecture.registry import AGAIN, BUFFER, PARAMETER, named
 from fanin.models.architecture.running import Running
 
 _BATCH = 2
+MOST_TENSORS = 256
+"""In what one layer makes: `together` of itself, again and again, would have 2^n of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class _Run:
             raise ArgumentError(
                 f"{where(layer)} cannot take {_described(layer, given)}: {_first_line(error)}"
             ) from None
+        _check_tensors(layer, result)
         self.values[layer.name] = result
 
     def stored(self, order: Sequence[Layer]) -> list[torch.Tensor]:
@@ -102,24 +106,43 @@ class _Run:
         for name, module in self._modules.items():
             own = (*module.named_parameters(), *module.named_buffers())
             named_tensors |= {f"{name}.{key}": tensor for key, tensor in own}
-        replaced: set[str] = set()
+        ties = {f"{layer.name}.{key}": other for layer in order for key, other in layer.ties.items()}
         for layer in order:
-            for key, other in layer.ties.items():
-                mine = f"{layer.name}.{key}"
-                _check_tie(layer, mine, other, named_tensors)
-                replaced.add(mine)
-        return [tensor for name, tensor in named_tensors.items() if name not in replaced]
+            for key in layer.ties:
+                _check_tie(layer, f"{layer.name}.{key}", ties, named_tensors)
+        return [tensor for name, tensor in named_tensors.items() if name not in ties]
 
 
-def _check_tie(layer: Layer, mine: str, other: str, tensors: Mapping[str, torch.Tensor]) -> None:
+def _check_tie(layer: Layer, mine: str, ties: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> None:
+    other = ties[mine]
     for name in (mine, other):
         if not isinstance(tensors.get(name), nn.Parameter):
             raise ArgumentError(f"{where(layer)}: there is no parameter {name!r} to tie")
     if mine == other:
         raise ArgumentError(f"{where(layer)}: {mine!r} is tied to itself")
+    if other in ties:  # which of them are one tensor would depend on the order in which they are tied
+        advice = "leave out one of the two ties" if ties[other] == mine else f"tie it to {ties[other]!r} directly"
+        raise ArgumentError(
+            f"{where(layer)}: {mine!r} is tied to {other!r}, which is tied to {ties[other]!r} itself: {advice}"
+        )
     seen, wanted = tuple(tensors[other].shape), tuple(tensors[mine].shape)
     if seen != wanted:
         raise ArgumentError(f"{where(layer)}: {mine!r} of shape {_x(wanted)} is tied to {other!r} of shape {_x(seen)}")
+
+
+def _check_tensors(layer: Layer, value: Any) -> None:
+    if any(True for _ in islice(_tensors(value), MOST_TENSORS, None)):
+        raise ArgumentError(
+            f"{where(layer)} makes more than {MOST_TENSORS} tensors: give it fewer parts, or concatenate them"
+        )
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    else:
+        for part in value:
+            yield from _tensors(part)
 
 
 def _stored(layer: Layer) -> torch.Tensor:
@@ -179,7 +202,7 @@ def _made(layer: Layer, kind: Kind, options: Mapping[str, Any]) -> nn.Module:
 
 def _described(layer: Layer, given: Sequence[Any]) -> str:
     pairs = zip(layer.inputs or (), given, strict=True)
-    return " and ".join(f"{_words(_shape(value))} from {name!r}" for name, value in pairs)
+    return " and ".join(f"{shown(_words(_shape(value)), quoted=False)} from {name!r}" for name, value in pairs)
 
 
 def _words(shape: Any) -> str:

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any, Protocol
 
 from fanin.errors import ArgumentError, UnknownNameError
-from fanin.models.architecture.checks import shown
+from fanin.models.architecture.checks import check_depth, shown
 from fanin.models.architecture.kinds import plain
 from fanin.models.architecture.records import Input, Layer
 from fanin.models.architecture.registry import kinds
@@ -49,6 +49,7 @@ def from_dict(data: Any) -> dict[str, Any]:
     Raises:
         ArgumentError, UnknownNameError: data of another form.
     """
+    check_depth(data)
     if not isinstance(data, Mapping):
         raise ArgumentError(f"a description is a table of {', '.join(_KEYS)}, got {shown(data)}")
     for key in data:

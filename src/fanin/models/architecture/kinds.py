@@ -27,18 +27,23 @@ _LEFT_OUT = frozenset(
 )
 REQUIRED = inspect.Parameter.empty
 MOST = 10_000
-"""Layers, heads or experts inside of one layer, each of which takes a constructor's time."""
-_COUNTS = frozenset(("num_layers", "layers", "depth", "experts"))
+"""Layers, experts or parts inside of one layer, each of which takes time to make."""
+_COUNTS = frozenset(("num_layers", "layers", "depth", "experts", "chunks"))
 
 Read = Callable[[nn.Module], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of a type: the constructor's argument, and what it is where not given."""
+    """An option of a type: the constructor's argument, and what it is where not given.
+
+    Attributes:
+        is_word: its values are texts, so that "none" is a word and not Python's None.
+    """
 
     argument: str
     default: Any
+    is_word: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ def kind_of_class(name: str, cls: type[nn.Module], **more: Any) -> Kind:
     """The type of a class whose constructor's arguments are its attributes too."""
     parameters = inspect.signature(cls).parameters.values()
     options = {
-        NAMES.get(each.name, each.name): Option(each.name, each.default)
+        NAMES.get(each.name, each.name): Option(each.name, each.default, each.annotation in (str, "str"))
         for each in parameters
         if each.name not in _LEFT_OUT and each.name not in more.get("fixed", {})
     }

@@ -107,7 +107,8 @@ def _stored() -> Iterator[Kind]:
     shape, values = Option("shape", REQUIRED), Option("values", REQUIRED)
     yield Kind(PARAMETER, _no_module, {"shape": shape}, 0, 0)
     yield Kind(BUFFER, _no_module, {"values": values, "persistent": Option("persistent", True)}, 0, 0)
-    yield Kind(AGAIN, _no_module, {"layer": Option("layer", REQUIRED), "take": Option("take", "")}, 1, None)
+    layer = Option("layer", REQUIRED, is_word=True)
+    yield Kind(AGAIN, _no_module, {"layer": layer, "take": Option("take", "")}, 1, None)
 
 
 def _no_module(**_: Any) -> nn.Module:

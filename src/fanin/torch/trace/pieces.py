@@ -20,6 +20,7 @@ Key = tuple[int, int, torch.Size, tuple[int, ...]]
 
 _LONGEST = 400
 _MOST = 16
+_LARGEST = 1 << 22  # outputs that are followed one by one; larger layers stay whole
 
 
 def key(tensor: torch.Tensor) -> Key:
@@ -87,7 +88,7 @@ class Pieces:
     def _pieces(self, index: int, axis: int) -> tuple[Piece, ...]:
         out = self._calls[index].outputs[0]
         size = int(out.shape[axis])
-        if size < 2 or not out.numel():
+        if not 2 <= size <= _LARGEST or not out.numel():
             return ()
         numbers = torch.arange(size, dtype=torch.int32).view([-1 if dim == axis else 1 for dim in range(out.dim())])
         walk = _Walk(size, {key(out): Marked((numbers.expand(out.shape),))})
