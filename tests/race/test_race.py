@@ -259,6 +259,7 @@ def test_progress_is_told(race: Race) -> None:
     ("options", "message"),
     [
         ({"seeds": 0}, "a race needs at least one seed, got 0"),
+        ({"seeds": ["1"]}, "seeds are a whole number of them, or whole numbers: 'str' object"),
         ({"seeds": [1, 1]}, r"seeds are different whole numbers from 0, got \[1, 1\]"),
         ({"seeds": [-1]}, r"seeds are different whole numbers from 0, got \[-1\]"),
         ({"pilots": 0}, "pilots must be at least 1, got 0"),

@@ -188,14 +188,14 @@ def test_the_target_may_change(race: Race, tmp_path: Path, short: Settings, monk
 def test_damage_is_told(race: Race, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     race(store=kept)
-    runs = [path for path in sorted(kept.glob("*.json")) if path.name != "race.json"]
+    runs = [path for path in sorted(kept.glob("*.json")) if path.name != "manifest.json"]
     whole = runs[0].read_text()
     for text, message in [("{", "cannot be read as a race's runs"), ("{}", "damaged run"), ("[]", "it holds a list")]:
         runs[0].write_text(text)
         with pytest.raises(DataError, match=message):
             race(store=kept)
     runs[0].write_text(whole)
-    (kept / "race.json").write_text(json.dumps({"some": "thing"}))
+    (kept / "manifest.json").write_text(json.dumps({"some": "thing"}))
     with pytest.raises(DataError, match="is no store of a race: 'fanin_store' is None, not 1"):
         race(store=kept)
 

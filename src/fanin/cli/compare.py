@@ -143,7 +143,7 @@ def command(
     settings = fanin.race.Settings(batch_size=batch, target=target, **numbers)
     if budget is None:
         settings = settings.lasting(steps or (QUICK["steps"] if quick else settings.steps))
-    files.check()
+    files.check(store)
     stopped = None
     try:
         with race_progress() as watch:
@@ -162,12 +162,13 @@ def command(
             )
     except fanin.RaceInterrupted as interrupted:
         stopped, result = interrupted, interrupted.result
-    if result is not None:
-        files.write(result)
-        show(as_json, result.to_dict, lambda width: race_report(result, width))
-    if stopped is not None:
-        more = f"--resume {store} goes on from there" if store else "with --resume PLACE they would be kept"
-        tell(f"Interrupted: {stopped.done} of {stopped.total} runs are finished; {more}.", always=True)
-    elif result is not None:
-        files.tell()
+    try:
+        if result is not None:
+            show(as_json, result.to_dict, lambda width: race_report(result, width))
+        if stopped is not None:
+            more = f"--resume {store} goes on from there" if store else "with --resume PLACE they would be kept"
+            tell(f"Interrupted: {stopped.done} of {stopped.total} runs are finished; {more}.", always=True)
+    finally:  # neither a closed pipe nor a full disk takes the other's result away
+        if result is not None:
+            files.write(result)
     return 0 if stopped is None else INTERRUPTED

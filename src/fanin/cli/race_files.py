@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import click
@@ -29,14 +30,20 @@ class RaceFiles:
         """All files."""
         return tuple(path for output in self.outputs for path in _paths(output))
 
-    def check(self) -> None:
-        """Refuse before racing what could not be written after it.
+    def check(self, store: Path | None) -> None:
+        """Refuse before racing what could not be written after it, or would replace the store of the runs.
 
         Raises:
-            BadInput: a suffix of no format, or a folder that is missing.
+            BadInput: a suffix of no format, a folder that is missing or takes no files, or the store.
             MissingExtraError: a PNG without matplotlib.
         """
+        kept = _resolved(store)
         for path in self.paths:
+            if path.resolve() in kept:
+                raise BadInput(
+                    f"{path}: --resume {store} keeps the finished runs there, which the result would replace: write "
+                    "the result to another place"
+                )
             if path.suffix.lower() not in SUFFIXES:
                 raise BadInput(
                     f"{path}: a race is written as {', '.join(SUFFIXES)}, and the suffix {path.suffix!r} is none of "
@@ -50,26 +57,38 @@ class RaceFiles:
                 _make(folder)
             elif not folder.is_dir():
                 raise BadInput(f"{output}: cannot be written: there is no folder {str(folder)!r}")
+            if not _takes_files(folder):
+                raise BadInput(f"{output}: cannot be written: no file can be made in the folder {str(folder)!r}")
 
     def write(self, result: fanin.RaceResult) -> None:
-        """Write whatever was asked for."""
-        for path in self.paths:
-            kind = path.suffix.lower()
-            if kind == ".html":
-                result.to_html(path)
-            elif kind == ".json":
-                write_text(path, result.to_json())
-            elif kind == ".md":
-                write_text(path, result.to_markdown())
-            else:
-                from fanin.report.curves import save_curves
+        """Write whatever was asked for, and say on a terminal what was; one that fails does not keep the others back.
 
-                save_curves(result, path)
-
-    def tell(self) -> None:
-        """Say on a terminal what was written."""
+        Raises:
+            FaninError: the first that could not be written.
+        """
+        failed: list[fanin.FaninError] = []
         for path in self.paths:
-            tell(f"Wrote {path}")
+            try:
+                _write(result, path)
+                tell(f"Wrote {path}")
+            except fanin.FaninError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
+
+
+def _write(result: fanin.RaceResult, path: Path) -> None:
+    kind = path.suffix.lower()
+    if kind == ".html":
+        result.to_html(path)
+    elif kind == ".json":
+        write_text(path, result.to_json())
+    elif kind == ".md":
+        write_text(path, result.to_markdown())
+    else:
+        from fanin.report.curves import save_curves
+
+        save_curves(result, path)
 
 
 def _is_folder(output: str) -> bool:
@@ -81,6 +100,20 @@ def _paths(output: str) -> tuple[Path, ...]:
         return (Path(output),)
     drawn = find_spec("matplotlib") is not None
     return tuple(Path(output) / f"race{suffix}" for suffix in SUFFIXES if drawn or suffix != ".png")
+
+
+def _resolved(store: Path | None) -> set[Path]:
+    from fanin.race.store import manifest
+
+    return set() if store is None else {store.resolve(), manifest(store).resolve()}
+
+
+def _takes_files(folder: Path) -> bool:
+    try:
+        with TemporaryFile(dir=folder):  # asking for permission does not tell: root has it in /proc too
+            return True
+    except OSError:
+        return False
 
 
 def _make(folder: Path) -> None:

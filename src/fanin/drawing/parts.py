@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -56,11 +57,11 @@ class _Reading:
         self._at: dict[Value, frozenset[Unit]] = {}
         self._in: dict[int, frozenset[Unit]] = {}
         self._count: dict[tuple[str, str], int] = {}
-        self._last: frozenset[Unit] = frozenset()
         self.parts.shapes[Unit("", INPUT)] = seen.given
-        for index, node in enumerate(seen.flow.nodes):
+        *steps, returned = seen.flow.nodes
+        for index, node in enumerate(steps):
             self._step(index, node)
-        self._end()
+        self._end(returned.reads)
 
     def _step(self, index: int, node: Node) -> None:
         flow = self._flow
@@ -99,13 +100,27 @@ class _Reading:
             self._at[value] = units
             if not node.is_view:
                 self._in[value.memory] = units
-        self._last = units
 
-    def _end(self) -> None:
+    def _end(self, returned: Sequence[Value]) -> None:
         end = Unit("", OUTPUT)
         self.parts.shapes[end] = self._seen.result
-        for source in sorted(self._last, key=_order):
+        sources = frozenset[Unit]().union(*map(self._sources, self._signals(returned)))
+        if self._seen.echoes:
+            sources |= {Unit("", INPUT)}
+        for source in sorted(sources, key=_order):
             self.parts.lines[source, end] = None
+
+    def _signals(self, values: Sequence[Value]) -> Iterator[Value]:
+        """The signals among `values`, and those that the indices and masks among them were computed from."""
+        waiting, met = [*values], set[int]()
+        while waiting:
+            value = waiting.pop()
+            maker = self._flow.maker(value)
+            if value.memory in self._flow.data:
+                yield value
+            elif maker is not None and value.memory not in met:
+                met.add(value.memory)
+                waiting += maker.reads
 
 
 def _order(unit: Unit) -> tuple[str, str, int]:

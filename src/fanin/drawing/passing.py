@@ -14,6 +14,7 @@ from fanin.errors import TraceError
 from fanin.graph.flow import Flow
 from fanin.torch.trace.attempts import attempted
 from fanin.torch.trace.dataflow import FlowBuilder
+from fanin.torch.trace.recording import Call
 from fanin.torch.trace.twin_pass import TwinPass
 
 Shape = tuple[int, ...]
@@ -24,10 +25,11 @@ class Seen:
     """What a pass shows.
 
     Attributes:
-        flow: every operation.
+        flow: every operation, and last a look at all that the model returned.
         shapes: the first output of each module that ran, by its name.
         given: the first input of the model.
         result: its first output.
+        echoes: it returned indices or masks that were made from those in its inputs.
         notes: what was assumed.
     """
 
@@ -35,6 +37,7 @@ class Seen:
     shapes: Mapping[str, Shape]
     given: Shape | None
     result: Shape
+    echoes: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -83,7 +86,11 @@ class _Pass(TwinPass):
         for call in self.calls:
             self.origins.derives(call)
             builder.add(call, ())
-        return Seen(builder.flow(), self._shapes, self._given, tuple(self.returned[0].shape), notes)
+        # A view of all that is returned, so that the builder tells which memories that lies in.
+        returned = tuple(self.returned)
+        builder.add(Call("return", tuple, returned, {}, returned, returned, ""), ())
+        echoes = self.recorder.dependence.has(returned)
+        return Seen(builder.flow(), self._shapes, self._given, tuple(returned[0].shape), echoes, notes)
 
 
 def _first(result: Any) -> Shape | None:

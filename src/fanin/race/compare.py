@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
@@ -108,7 +109,10 @@ def compare(
 
 
 def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
-    numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    try:
+        numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(map(operator.index, seeds))
+    except TypeError as error:
+        raise ArgumentError(f"seeds are a whole number of them, or whole numbers: {error}") from error
     if not numbers:
         raise ArgumentError(f"a race needs at least one seed, got {seeds!r}")
     if len(set(numbers)) != len(numbers) or min(numbers) < 0:

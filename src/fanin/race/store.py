@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,7 +19,8 @@ from fanin.race.training import Trained
 from fanin.weights.atomic import atomic_file
 
 FORM = 1
-MANIFEST = "race.json"
+MANIFEST = "manifest.json"
+FORMER_MANIFEST = "race.json"  # which is also what the result is written to
 
 
 class Store:
@@ -35,17 +37,20 @@ class Store:
             WeightsError: it cannot be written.
         """
         self.path = Path(path)
-        self.single = self.path.suffix == ".json" and not self.path.is_dir()
+        self.manifest = manifest(path)
+        self.single = self.manifest == self.path
         self.race = dict(race)
         self.facts: dict[str, Any] = {}
         self._runs: dict[str, Any] = {}
-        manifest = self.path if self.single else self.path / MANIFEST
-        if manifest.exists():
-            self._open(manifest)
-        else:
-            if not self.single:
-                self._make_folder()
-            self._write_manifest()
+        former = self.path / FORMER_MANIFEST
+        if self.manifest.exists():
+            self._open(self.manifest)
+            return
+        if not self.single:
+            self._make_folder()
+            if former.exists() and "fanin_store" in _read(former):
+                self._open(former)
+        self._write_manifest()
 
     def get(self, key: str) -> Trained | None:
         """The run of that key, if it was kept."""
@@ -72,14 +77,21 @@ class Store:
             raise DataError(
                 f"{manifest} is no store of a race: 'fanin_store' is {held.get('fanin_store')!r}, not {FORM}"
             )
-        known = held["race"]
+        parts = {"runs": {}} | held
+        missing = [name for name in ("race", "facts", "runs") if not isinstance(parts.get(name), dict)]
+        if missing:
+            raise DataError(
+                f"{manifest} is a damaged store of a race: it holds no {' and no '.join(missing)}: remove it, or name "
+                "another place"
+            )
+        known = parts["race"]
         for name, value in self.race.items():
             if known.get(name) != value:
                 raise DataError(
                     f"{self.path} holds the runs of another race: its {name} is {known.get(name)}, this one's is "
                     f"{value}: name another place, or race the same"
                 )
-        self.facts, self._runs = held["facts"], held.get("runs", {})
+        self.facts, self._runs = parts["facts"], parts["runs"]
 
     def _make_folder(self) -> None:
         try:
@@ -89,10 +101,17 @@ class Store:
 
     def _write_manifest(self) -> None:
         data = {"fanin_store": FORM, "race": self.race, "facts": self.facts}
-        if self.single:
-            _write(self.path, data | {"runs": self._runs})
-        else:
-            _write(self.path / MANIFEST, data)
+        _write(self.manifest, data | {"runs": self._runs} if self.single else data)
+
+
+def manifest(place: str | Path) -> Path:
+    """The file that says which race a store holds: the store itself, or one in its folder.
+
+    >>> manifest("one.json").as_posix(), manifest("runs").as_posix()
+    ('one.json', 'runs/manifest.json')
+    """
+    path = Path(place)
+    return path if path.suffix == ".json" and not path.is_dir() else path / MANIFEST
 
 
 def digest(*parts: Any) -> str:
@@ -110,21 +129,40 @@ def digest(*parts: Any) -> str:
 
 
 def values_digest(model: nn.Module) -> str:
-    """What a model is and holds: its modules as they print, and every stored value.
+    """What a model is and holds: its modules as they print, their code, and every stored value.
 
     >>> values_digest(nn.Linear(2, 3)) == values_digest(nn.Linear(2, 3))
     False
     """
-    parts: list[Any] = [repr(model)]
+    parts: list[Any] = [repr(model), *sources(model)]
     for name, tensor in model.state_dict().items():
         parts += [name, str(tensor.dtype), list(tensor.shape), _bytes(tensor)]
     return digest(*parts)
+
+
+def sources(model: nn.Module) -> list[str]:
+    """The code of a model's own classes and their bases, which alone tells what they compute; torch's and fanin's are
+    known by their names.
+
+    >>> sources(nn.Sequential(nn.Linear(2, 3)))
+    []
+    """
+    classes = {each for module in model.modules() for each in type(module).__mro__}
+    own = (each for each in classes if not each.__module__.startswith(("torch.", "fanin.")))
+    return sorted({_source(each) for each in own} - {""})
 
 
 def course_digest(course: Course) -> str:
     """The samples, bit by bit, and the task."""
     tensors = (*course.train, *course.test)
     return digest(course.objective.task, *(each for tensor in tensors for each in (list(tensor.shape), _bytes(tensor))))
+
+
+def _source(of: type) -> str:
+    try:
+        return inspect.getsource(of)
+    except (OSError, TypeError, SyntaxError):  # typed into a prompt, built in, or its file is half edited
+        return ""
 
 
 def _bytes(tensor: Any) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import fanin
-from fanin.race.budget import fitting_steps, measured, runs_worth
+from fanin.race.budget import Speed, fitting_steps, measured, runs_worth
 from fanin.race.choice import Choice
 from fanin.race.constant import constant_level
 from fanin.race.course import Course
@@ -23,11 +23,13 @@ from fanin.race.result import RaceResult
 from fanin.race.run import Run
 from fanin.race.settings import Settings
 from fanin.race.starts import Ground, Seeded, Start
-from fanin.race.store import Store, course_digest, digest, values_digest
+from fanin.race.store import Store, course_digest, digest, sources, values_digest
 from fanin.race.targets import resolved_target
 from fanin.race.trainer import Clock, Trainer, Wanted
 from fanin.race.training import Trained
 from fanin.race.words import score_text
+
+_STILL = 1e-12  # a learning rate for probes of the speed: nothing moves, so nothing comes to diverge
 
 
 @dataclass(slots=True)
@@ -141,22 +143,38 @@ class UnderWay:
     def _steps(self, trainer: Trainer, budget: float, begun: float) -> int:
         if trainer.store is not None and "steps" in trainer.store.facts:
             return trainer.store.facts["steps"]
-        name = self.names[0]
-
-        def run(steps: int) -> float:
-            probe = replace(trainer, settings=replace(self.settings, evaluate_every=steps), store=None)
-            start = perf_counter()
-            wanted = [Wanted(name, seed, self._middle, steps) for seed in self.seeds]
-            probe.train(wanted, self.course, "speed", "speed", {})
-            return perf_counter() - start
-
-        speed = measured(len(self.seeds), budget, run)
+        speed = self._speed(trainer, budget)
         worth = runs_worth(len(self.racers), len(self.seeds), len(self.settings.grid), len(self.pilot_seeds))
         spent, samples = perf_counter() - begun, len(self.course.train[1])
         steps = fitting_steps(budget, spent, speed, worth, samples, self.settings.batch_size)
         if trainer.store is not None:
             trainer.store.note(steps=steps)
         return steps
+
+    def _speed(self, trainer: Trainer, budget: float) -> Speed:
+        """That of the first start whose runs last; where none's do, the slowest."""
+        speeds: list[Speed] = []
+        for name in self.names:
+            speed, lasted = self._speed_of(name, trainer, budget)
+            if lasted:
+                return speed
+            speeds.append(speed)
+        return max(speeds, key=lambda speed: speed.step)
+
+    def _speed_of(self, name: str, trainer: Trainer, budget: float) -> tuple[Speed, bool]:
+        """The speed, and whether every step that was timed was trained: a run that diverges stops before."""
+        lasted = True
+
+        def run(steps: int) -> float:
+            nonlocal lasted
+            probe = replace(trainer, settings=replace(self.settings, evaluate_every=steps), store=None)
+            wanted = [Wanted(name, seed, _STILL, steps) for seed in self.seeds]
+            held, start = dict[Wanted, Trained](), perf_counter()
+            probe.train(wanted, self.course, "speed", "speed", held)
+            lasted = lasted and all(len(trained.losses) == steps for trained in held.values())
+            return perf_counter() - start
+
+        return measured(len(self.seeds), budget, run), lasted
 
     def _best(self) -> str:
         asked = self.course.objective
@@ -203,7 +221,7 @@ class UnderWay:
         if self.budget is not None:
             numbers |= {"steps": None, "evaluate_every": None, "budget": self.budget}
         return {
-            "model": f"{self.title} {digest(repr(model), shapes)[:8]}",
+            "model": f"{self.title} {digest(repr(model), shapes, *sources(model))[:8]}",
             "data": f"{self.course.name} {course_digest(self.course)[:8]}".strip(),
             "settings": numbers,
         }
