@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import inf
+from math import inf, isclose
 from typing import Literal
 
 from fanin.race.objective import Objective
@@ -14,6 +14,7 @@ from fanin.race.statistics import holm, signed_rank
 
 Measure = Literal["steps", "score"]
 LEVEL = 0.05
+_ROUNDING = 1e-12  # relative
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,8 @@ def _compared(
     values = {name: {run.seed: badness(run) for run in each} for name, each in runs.items()}
     pairs = list(combinations(values, 2))
     shared = {pair: [seed for seed in values[pair[0]] if seed in values[pair[1]]] for pair in pairs}
-    # How much worse the second is than the first; inf − inf is NaN, which counts as no difference.
     tests = {
-        (first, second): signed_rank([values[second][seed] - values[first][seed] for seed in seeds])
+        (first, second): signed_rank([_excess(values[second][seed], values[first][seed]) for seed in seeds])
         for (first, second), seeds in shared.items()
     }
     corrected = holm([test.p for test in tests.values()])
@@ -91,3 +91,8 @@ def _compared(
             )
         )
     return tuple(made)
+
+
+def _excess(second: float, first: float) -> float:
+    """How much worse the second is; nothing where they are equal but for rounding, or both infinite."""
+    return 0.0 if isclose(first, second, rel_tol=_ROUNDING) else second - first

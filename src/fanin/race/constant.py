@@ -13,6 +13,7 @@ from fanin.race.course import Course
 from fanin.race.objective import Objective
 
 _STANDARD_ERRORS = 3.0
+_OF_ROOM = 0.9  # between the constant and 100 %, which is always better
 _OF_RMSE = 0.01
 
 
@@ -22,7 +23,8 @@ class Level:
 
     Attributes:
         score: test accuracy of the most frequent training class; or RMSE of the mean training target.
-        margin: 3 binomial standard errors of that accuracy; or 1 % of that RMSE.
+        margin: 3 binomial standard errors of that accuracy, at most 9/10 of what it lacks to 100 %; or 1 % of that
+            RMSE.
     """
 
     score: float
@@ -37,6 +39,10 @@ class Level:
         """
         better = score - self.score if objective.higher_is_better else self.score - score
         return not better > self.margin
+
+    def beatable(self, objective: Objective) -> bool:
+        """Whether any score is better; none is where all targets are one value."""
+        return self.score < 1 if objective.higher_is_better else self.score > 0
 
 
 def constant_level(course: Course) -> Level:
@@ -55,7 +61,8 @@ def constant_level(course: Course) -> Level:
         return Level(score, _OF_RMSE * score)
     counted = _counted(test)
     score = float((counted == int(torch.bincount(_counted(train)).argmax())).double().mean())
-    return Level(score, _STANDARD_ERRORS * sqrt(score * (1 - score) / len(counted)))
+    errors = _STANDARD_ERRORS * sqrt(score * (1 - score) / len(counted))
+    return Level(score, min(errors, _OF_ROOM * (1 - score)))
 
 
 def _counted(targets: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 import fanin.data
 from fanin.data.dataset import IGNORED, Dataset
 from fanin.errors import DataError
-from fanin.race.objective import Objective, objective
+from fanin.race.objective import Objective, objective, with_gaps
 
 Pair = tuple[Tensor, Tensor]
 Progress = Callable[[float, float], None]
@@ -81,6 +81,8 @@ def _course(train: Any, test: Any, task: str | None, **known: Any) -> Course:
     asked = objective(task or _task(parts[0][1]))
     for (_, targets), what in zip(parts, ("training", "test"), strict=True):
         _check(targets, asked.task, what)
+    if asked.task != "regression" and bool((parts[0][1] == IGNORED).any()):
+        asked = with_gaps(asked)
     return Course(*parts, objective=asked, **known)
 
 

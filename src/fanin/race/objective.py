@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from types import MappingProxyType
 
@@ -60,6 +60,10 @@ def _mean_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
 
 
+def _mean_of_counted(outputs: Tensor, targets: Tensor) -> Tensor:
+    return _summed_entropy(outputs, targets) / (targets != IGNORED).sum().clamp(min=1)
+
+
 def _summed_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
@@ -100,6 +104,16 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
     }
 )
 """By task: mean cross entropy (nats, targets of −100 left out) and accuracy; mean squared error and its root."""
+
+
+def with_gaps(asked: Objective) -> Objective:
+    """For targets of −100, of which a batch may hold nothing else: its loss is 0, where torch's own mean is NaN.
+
+    >>> from torch import tensor, zeros
+    >>> float(with_gaps(objective("classification")).loss(zeros(1, 2), tensor([-100])))
+    0.0
+    """
+    return replace(asked, loss=_mean_of_counted)
 
 
 def objective(task: str) -> Objective:

@@ -37,7 +37,8 @@ def held_out(course: Course) -> Course:
     """The course of the pilots: a fifth of the training samples, at most as many as the test set has, is held out.
 
     The race's own test samples are in neither part, so that what a start is scored on does not choose its rate. Of
-    fewer than 20 training samples none is held out: pilots are then judged by those they train on.
+    fewer than 20 training samples none is held out, nor where a part would have no target that counts: pilots are then
+    judged by those they train on.
 
     >>> from torch import eye
     >>> from fanin.race.course import course
@@ -47,11 +48,14 @@ def held_out(course: Course) -> Course:
     (40, 10)
     """
     inputs, targets = course.train
+    themselves = replace(course, test=course.train)
     if len(targets) < FEWEST:
-        return replace(course, test=course.train)
+        return themselves
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0)).to(targets.device)
     aside = min(len(targets) // HELD_OUT, len(course.test[1]))
     kept, out = order[aside:], order[:aside]
+    if not all(course.objective.count(targets[part]) for part in (kept, out)):
+        return themselves
     return replace(course, train=(inputs[kept], targets[kept]), test=(inputs[out], targets[out]))
 
 

@@ -30,8 +30,8 @@ class Standing:
         score: mean of the final scores; a diverged run counts with the score of a constant.
         interval: 95 % confidence interval of that mean (Student's t); None from one seed.
         lowest, highest: range of the final scores.
-        reached, slow, stuck, diverged: how many runs reached the target; learned but did not reach it; ended no better
-            than predicting a constant; had a loss that became NaN or infinite.
+        reached, slow, stuck, diverged: how many runs reached the target, wherever they ended; learned but did not reach
+            it; did not, and ended no better than predicting a constant; had a loss that became NaN or infinite.
 
     >>> from fanin.race.objective import OBJECTIVES
     >>> run = Run("he", 0, 0.1, (2.3, 0.9), (0, 2), (2.3, 0.8), (0.1, 0.95))
@@ -103,9 +103,9 @@ def outcome(run: Run, target: float, objective: Objective, level: Level) -> Outc
     """How a run ended."""
     if run.diverged:
         return "diverged"
-    if level.stuck(run.final_score, objective):
-        return "stuck"
-    return "slow" if run.steps_to(target, objective) is None else "reached"
+    if run.steps_to(target, objective) is not None and level.beatable(objective):
+        return "reached"  # before "stuck": what has a number of steps to the target is no failure
+    return "stuck" if level.stuck(run.final_score, objective) else "slow"
 
 
 def _capped(value: float, objective: Objective) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+_DIGITS = 9  # of a difference; those behind are rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ def signed_rank(differences: Sequence[float]) -> SignedRank:
     The absolute differences that are not zero get ranks 1 … m (equal ones their mean), and W is the sum of the ranks
     with the signs of the differences. Under the null hypothesis all 2ᵐ signs are equally likely; p is the share of
     them with |W| at least as large as seen, counted by convolution. Differences may be infinite (all infinite ones are
-    equal in size); NaN, as ∞ − ∞, counts as zero.
+    equal in size); NaN, as ∞ − ∞, counts as zero. Sizes that agree in nine digits are equal, as 0.93 − 0.91 and
+    0.95 − 0.93 are, which differ as floats.
 
     Source: Wilcoxon 1945; effect size: Kerby 2014, "The simple difference formula".
 
@@ -43,7 +45,7 @@ def signed_rank(differences: Sequence[float]) -> SignedRank:
     >>> result.p, result.effect
     (0.0625, 1.0)
     """
-    given = np.asarray(differences, dtype=np.float64)
+    given = np.array([float(f"{each:.{_DIGITS}g}") for each in differences], dtype=np.float64)
     kept = given[~np.isnan(given) & (given != 0)]
     positive, negative = int((kept > 0).sum()), int((kept < 0).sum())
     equal = len(given) - len(kept)

@@ -42,7 +42,7 @@ def batches(samples: int, settings: Settings, seed: int) -> Iterator[Tensor]:
 
 
 def evaluate(model: nn.Module, test: Pair, objective: Objective) -> tuple[float, float]:
-    """(mean loss, score) in evaluation mode; the model is in training mode afterwards."""
+    """(mean loss, score) in evaluation mode, 0 where no target counts; the model is in training mode afterwards."""
     model.eval()
     loss, score = 0.0, 0.0
     with torch.no_grad():
@@ -51,5 +51,5 @@ def evaluate(model: nn.Module, test: Pair, objective: Objective) -> tuple[float,
             loss += float(objective.loss_sum(outputs, targets))
             score += float(objective.score_sum(outputs, targets))
     model.train()
-    count = objective.count(test[1])
+    count = max(1, objective.count(test[1]))
     return loss / count, objective.score(score / count)

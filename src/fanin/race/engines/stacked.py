@@ -54,7 +54,7 @@ def _look(step: int, stack: _Stack, records: Sequence[Record]) -> None:
 
 
 class _Stack:
-    """Models of one kind, their tensors stacked."""
+    """Models of one kind, their tensors stacked; all else is the first one's."""
 
     def __init__(self, models: list[nn.Module], course: Course) -> None:
         for model in models:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from math import isclose
+from typing import Any
 
 import torch
 
+from fanin.race.engines.lanes import Lane
 from fanin.race.engines.method import Method
 from fanin.race.engines.record import Record
 from fanin.race.engines.surroundings import surroundings
-from fanin.race.engines.units import Task, Unit, is_memory
+from fanin.race.engines.units import Task, Unit, is_memory, kind
 from fanin.race.training import CHUNK
 
 _STEPS = 2
@@ -31,6 +33,24 @@ def why_not_threads(task: Task) -> str | None:
 
 def why_not_stacked(task: Task) -> str | None:
     """Why the lanes cannot be trained stacked; None where that gives the losses of single lanes."""
+    reasons = (_why_not_pair(replace(task, lanes=pair)) for pair in _pairs(task))
+    return next((reason for reason in reasons if reason), None)
+
+
+def _pairs(task: Task) -> list[list[Lane]]:
+    """Two lanes of each kind of model, as a start may change more than values: one has dropout, another not."""
+    starts: dict[str, list[Lane]] = {}
+    for lane in task.lanes:
+        starts.setdefault(lane.start, []).append(lane)
+    found: dict[Any, list[Lane]] = {}
+    with surroundings(1):
+        for some in starts.values():
+            (model,) = replace(task, lanes=some).build((0,))
+            found.setdefault(kind(model), some[:2])
+    return list(found.values())
+
+
+def _why_not_pair(task: Task) -> str | None:
     short = _short(task)
     pair = tuple(range(len(short.lanes)))
     with surroundings(1), warnings.catch_warnings():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Number
 from threading import Lock
 from time import monotonic
 from typing import Any
@@ -98,7 +99,7 @@ class Task:
             return
         alike: dict[Any, list[int]] = {}
         for place, model in enumerate(models):
-            alike.setdefault(_kind(model), []).append(place)
+            alike.setdefault(kind(model), []).append(place)
         groups = [([models[place] for place in places], places) for places in alike.values()]
         models.clear()
         for group, places in groups:
@@ -111,9 +112,20 @@ def is_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
-def _kind(model: nn.Module) -> tuple[Any, ...]:
+def kind(model: nn.Module) -> tuple[Any, ...]:
+    """Equal for models that one stack can train: of those, only the values of tensors may differ."""
     tensors = [*model.named_parameters(), *model.named_buffers()]
-    return (type(model), *((name, each.shape, each.dtype, each.requires_grad) for name, each in tensors))
+    return (
+        repr(model),
+        *((name, each.shape, each.dtype, each.requires_grad) for name, each in tensors),
+        *((name, type(module), _plain(module)) for name, module in model.named_modules()),
+    )
+
+
+def _plain(module: nn.Module) -> tuple[tuple[str, Any], ...]:
+    """The attributes that a forward may use and that a text need not show: scales, slopes, modes."""
+    values = vars(module).items()
+    return tuple((name, value) for name, value in values if value is None or isinstance(value, Number | str))
 
 
 def _results(indices: Unit, records: Sequence[Record]) -> Iterator[tuple[int, Trained]]:
