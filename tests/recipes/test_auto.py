@@ -96,9 +96,9 @@ def test_branches_that_read_through_norms_double_whatever_the_stream_starts_with
 
     assert std(down(others=1.0)) == pytest.approx(1 / 16 / sqrt(24))
     assert std(down(others=1.0, positions=1.0)) == pytest.approx(sqrt(1.25 / 24) / 16)
-    assert std(down(tables=1.0, positions=1.0)) == pytest.approx(sqrt(1.25 / 24) / 16)
-    tokens = replace(down(tables=1.0, positions=1.0), looks_up=True)
-    assert std(tokens) == pytest.approx(sqrt(2 / 24) / 16)
+    assert std(down(tables=1.0, positions=1.0)) == pytest.approx(sqrt(2 / 24) / 16)
+    patches = tied_to_the_head(down(others=1.0, positions=1.0))
+    assert std(patches) == pytest.approx(sqrt(1.25 / 24) / 16)
     tied = tied_to_the_head(down(tables=1.0, positions=1.0))
     assert std(tied) == pytest.approx(sqrt(1.25 / 64 / 24) / 16)
     assert AUTO.choose(tied).why.endswith(
@@ -226,12 +226,13 @@ def test_layer_scale_goes_by_depth(layers, value):
 def test_tables():
     assert AUTO.choose(other("embedding", (99, 64))).initializer == Normal(std=1.0)
     assert AUTO.choose(other("embedding", (99, 64), tied_head=True)).initializer == Normal(std=0.125)
-    patches, alone = (AUTO.choose(other("position", (1, 9, 64), looks_up=each)) for each in (False, True))
+    beside = (Place(others=1.0, positions=1.0), Place(tables=1.0, positions=1.0))
+    patches, alone = (AUTO.choose(other("position", (1, 9, 64), place=place)) for place in beside)
     assert (patches.initializer, alone.initializer) == (Normal(std=0.5), Normal(std=1.0))
     assert patches.why == "half as wide as what it is added to"
     assert alone.why == "as wide as the tokens it is added to, whose table is no head"
-    tied = other("position", (1, 9, 64), tied_head=True, looks_up=True)
-    assert AUTO.choose(tied).initializer == Normal(std=0.0625)
+    laws = [AUTO.choose(other("position", (1, 9, 64), tied_head=True, place=place)).initializer for place in beside]
+    assert laws == [Normal(std=0.5), Normal(std=0.0625)]
     scaled = AUTO.choose(other("embedding", (99, 64), tied_head=True, head_scale=0.125))
     assert scaled.initializer == Normal(std=1.0)
     assert scaled.why == (

@@ -227,6 +227,20 @@ def test_sinusoids_of_an_encoder_stay():
     assert torch.equal(model.encoder.embed_positions.weight, kept)
 
 
+def test_positions_of_two_towers_go_by_their_own():
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = transformers.CLIPConfig(
+        text_config={"vocab_size": 99, "max_position_embeddings": 16, **sizes, **special},
+        vision_config={"image_size": 16, "patch_size": 4, **sizes},
+        projection_dim=16,
+    )
+    made = plan(transformers.CLIPModel(config), "auto")
+    assert made["text_model.embeddings.position_embedding.weight"].std == pytest.approx(1.0)
+    assert made["vision_model.embeddings.position_embedding.weight"].std == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(
     ("model", "table", "expected"),
     [

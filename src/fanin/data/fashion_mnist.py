@@ -90,7 +90,10 @@ def _part(folder: Path, name: str, progress: Progress) -> Part:
 
 def _file(folder: Path, stem: str, kind: str) -> Path:
     names = [f"{stem}{joint}{kind}{end}" for joint in "-." for end in (".gz", "")]
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    try:
+        found = next((folder / name for name in names if (folder / name).is_file()), None)
+    except OSError as error:  # no permission to look, or a path too long
+        raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from None
     if found is None:
         raise DataError(f"{folder}: there is no file {names[0]} or {names[1]}")
     return found

@@ -54,7 +54,7 @@ def images(
         path: folder of the files.
         train: how many images to train on, the first, classes in turn.
         test: how many images to test on, the first, classes in turn.
-        size: rows and columns, averaged over blocks of pixels; it must divide those of the files.
+        size: rows, averaged over square blocks of pixels; the blocks must divide the images of the files.
         flat: one row of numbers for each image.
 
     Raises:
@@ -101,13 +101,13 @@ def _block(sides: tuple[int, ...], size: int | None) -> int:
     """Rows and columns of the blocks of pixels that are averaged."""
     if size is None:
         return 1
-    if size < 1 or any(side % size for side in sides) or len({side // size for side in sides}) > 1:
-        rows, columns = sides
-        fitting = [each for each in range(1, rows) if rows % each == 0 and columns * each % rows == 0]
-        raise ArgumentError(
-            f"size must divide the images' {rows}×{columns} pixels, as {', '.join(map(str, fitting))} do, got {size}"
-        )
-    return sides[0] // size
+    rows, columns = sides
+    fitting = [each for each in range(1, rows + 1) if rows % each == 0 and columns % (rows // each) == 0]
+    if size not in fitting:
+        smaller = ", ".join(map(str, fitting[:-1]))  # the last one, all rows, averages nothing
+        hint = f"as {smaller} do" if smaller else f"which none below {rows} does"
+        raise ArgumentError(f"size must divide the images' {rows}×{columns} pixels, {hint}, got {size}")
+    return rows // size
 
 
 def _summed(pixels: Pixels, block: int) -> Pixels:

@@ -39,7 +39,7 @@ def picture(
     Raises:
         MissingExtraError: Pillow, or scikit-learn without `path`, is not installed.
         ArgumentError: a number that cannot be meant.
-        DataError: the file is no picture, or smaller than size.
+        DataError: the file is no picture, smaller than size, or of numbers without a known black and white.
 
     Source of the task: Sitzmann et al. 2020, "Implicit neural representations with periodic activation functions",
     arXiv 2006.09661, section 3.
@@ -85,9 +85,23 @@ def _square(path: Path, size: int, mode: str) -> NDArray[np.float32]:
             if side < size:
                 raise DataError(f"{path}: {width}×{height} pixels, and size asks for {size}: make size smaller")
             left, top = (width - side) // 2, (height - side) // 2
-            middle = image.convert(mode).resize(
-                (size, size), pillow.Resampling.BOX, (left, top, left + side, top + side)
+            middle = (
+                _eight_bits(path, image, pillow)
+                .convert(mode)
+                .resize((size, size), pillow.Resampling.BOX, (left, top, left + side, top + side))
             )
     except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         raise DataError(f"{path}: cannot be read as a picture ({getattr(error, 'strerror', None) or error})") from None
     return np.asarray(middle, np.float32) / np.float32(127.5) - 1
+
+
+def _eight_bits(path: Path, image: Any, pillow: Any) -> Any:
+    """The picture with shades from 0 to 255; Pillow's own conversion of deeper grey clips instead."""
+    if image.mode.startswith("I;16"):
+        return pillow.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"{path}: a picture of Pillow's mode {image.mode}, 32-bit numbers whose black and white are not known: "
+            "save it as 8-bit grey (mode L)"
+        )
+    return image

@@ -52,7 +52,7 @@ def series(
 
     Raises:
         ArgumentError: a number that cannot be meant, windows longer than their part, or more than there are.
-        DataError: a channel that does not vary in the training part.
+        DataError: a channel that does not vary in the training part, or whose numbers cannot be normalised.
     """
     if lookback < 1 or horizon < 1:
         raise ArgumentError(f"lookback and horizon must be at least 1, got {lookback} and {horizon}")
@@ -68,7 +68,7 @@ def series(
             f"on and {steps - cut} to test on: make them shorter"
         )
     scale = _scale(raw.values[:cut])
-    values = scale.normalised(raw.values)
+    values = _normalised(raw.values, scale)
     first_test = max(0, cut - lookback)
     return Dataset(
         "series",
@@ -94,12 +94,31 @@ def windows(values: NDArray[np.float32], lookback: int, horizon: int) -> Samples
 
 
 def _scale(seen: Values) -> Scale:
-    mean, std = seen.mean(axis=0), seen.std(axis=0)
-    for channel in np.flatnonzero(std == 0):
+    for channel in np.flatnonzero((seen == seen[0]).all(axis=0)):  # std would be some 1e-17, as the mean is rounded
         raise DataError(
-            f"channel {channel} of the series is {mean[channel]:g} all through the training part: leave it out"
+            f"channel {channel} of the series is {seen[0, channel]:g} all through the training part: leave it out"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = seen.mean(axis=0), seen.std(axis=0)
+    for channel in np.flatnonzero(~np.isfinite(std) | (std == 0)):  # squares that overflow or underflow
+        low, high = seen[:, channel].min(), seen[:, channel].max()
+        raise DataError(
+            f"channel {channel} of the series goes from {low:g} to {high:g} in the training part, and its standard "
+            f"deviation comes out as {std[channel]:g} in float64: rescale the channel"
         )
     return Scale(mean, std)
+
+
+def _normalised(values: Values, scale: Scale) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        normalised = scale.normalised(values)
+    for step, channel in np.argwhere(~np.isfinite(normalised)):
+        raise DataError(
+            f"channel {channel} of the series is {values[step, channel]:g} at step {step + 1} of {len(values)}, which "
+            f"normalised by the training part (mean {scale.mean[channel]:g}, std {scale.std[channel]:g}) is too large "
+            "for float32: correct it or leave it out"
+        )
+    return normalised
 
 
 def _limited(samples: Samples, count: int | None, word: str, *, latest: bool) -> Samples:

@@ -151,8 +151,9 @@ def _read(path: Path) -> str:
         raw = path.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: no UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read ({reason})") from None
     if not raw:
         raise DataError(f"{path}: the file is empty")
     return raw

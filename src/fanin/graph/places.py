@@ -36,6 +36,9 @@ def places(structure: Structure, lists: Lists, names: Iterable[str]) -> dict[str
         layer, count = stacks.layer(block) if block else (None, 0)
         side = inside.get(stack) or outside.get(name, "")
         found[name] = Place(stack, layer, count, side, both["encoder"], both["decoder"])
+    for name, made in streams.sums_of_positions(structure.net, structure.positional).items():
+        if name in found:
+            found[name] = replace(found[name], tables=made.tables, positions=made.positions, others=made.others)
     return found | _branched(structure, stacks, found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -63,6 +63,20 @@ def start(net: Network, memory: int, positional: Container[int], furthest: int =
         return carried.times(abs(node.factor)) if node.factor is not None else carried
     summed = [start(net, each, positional, furthest - 1) for each in data]
     return sum(summed, Stream(positions=float("position" in net.ops(index))))
+
+
+def sums_of_positions(net: Network, positional: Collection[int]) -> dict[str, Stream]:
+    """For each tensor of positions what the first sum is made of that it is added in."""
+    nodes = net.flow.nodes
+    adds = {index: node.writes[0].memory for index, node in enumerate(nodes) if node.op == "add" and node.writes}
+    found: dict[str, Stream] = {}
+    for index in positional:
+        made = next(net.ahead(nodes[index].writes[0].memory, adds.__contains__), None)
+        if made is not None:
+            found |= {use.tensor: start(net, adds[made], positional) for use in net.at(index)}
+    for index, memory in adds.items():
+        found |= {use.tensor: start(net, memory, positional) for use in net.at(index) if use.op == "position"}
+    return found
 
 
 def norms(net: Network, residuals: Mapping[int, Residual], sums: Sequence[int]) -> dict[int, str]:

@@ -28,8 +28,12 @@ def _zero(_: TensorInfo) -> Initializer:
     return Constant(0.0)
 
 
-def _table(tensor: TensorInfo, share: float = 1.0) -> Initializer:
-    return padded(Normal(std=share * table_std(tensor, tensor.shape[-1])), tensor)
+def _table(tensor: TensorInfo) -> Initializer:
+    return padded(Normal(std=table_std(tensor, tensor.shape[-1])), tensor)
+
+
+def _position(tensor: TensorInfo) -> Initializer:
+    return padded(Normal(std=stream.position(tensor) * stream.beside_std(tensor, tensor.shape[-1])), tensor)
 
 
 def _why_table(tensor: TensorInfo) -> str:
@@ -143,7 +147,7 @@ AUTO = Recipe(
         ),
         Rule(
             has_role("position"),
-            lambda tensor: _table(tensor, stream.position(tensor)),
+            _position,
             _why_position,
             "Radford et al. 2021, arXiv 2103.00020 (CLIP: tokens 0.02, positions 0.01)",
         ),

@@ -48,6 +48,11 @@ def table_std(tensor: TensorInfo, width: int) -> float:
     return sqrt(BEHIND_NORM if tensor.head_behind_norm else 1.0) / (sqrt(width) * tensor.head_scale)
 
 
+def beside_std(tensor: TensorInfo, width: int) -> float:
+    """Standard deviation of what positions are added to: that of tables, 1 for patches and what else weights make."""
+    return 1.0 if tensor.place.others and not tensor.place.tables else table_std(tensor, width)
+
+
 def position(tensor: TensorInfo) -> float:
     """Standard deviation of positions over that of what they are added to: 1 beside tables of tokens that are not the
     head's, else 1/2.
@@ -55,10 +60,12 @@ def position(tensor: TensorInfo) -> float:
     Such tables have variance 1, which training moves slowly: positions must be seen from the start. Beside patches,
     and tokens as narrow as heads, they need not.
 
-    >>> position(TensorInfo("wpe", (32, 64), "float32", "parameter", "position", looks_up=True))
+    >>> from fanin.graph import Place
+    >>> place = Place(tables=1.0, positions=1.0)
+    >>> position(TensorInfo("wpe", (32, 64), "float32", "parameter", "position", place=place))
     1.0
     """
-    return 1.0 if tensor.looks_up and not tensor.tied_head else NARROW_POSITION
+    return 1.0 if tensor.place.tables and not tensor.tied_head else NARROW_POSITION
 
 
 def started(tensor: TensorInfo) -> float:
@@ -73,8 +80,8 @@ def started(tensor: TensorInfo) -> float:
     place = tensor.place
     if not place.width:
         return 1.0
-    tables = place.tables + position(tensor) ** 2 * place.positions
-    return tables * table_std(tensor, place.width) ** 2 + place.others or 1.0
+    tables = (place.tables + position(tensor) ** 2 * place.positions) * beside_std(tensor, place.width) ** 2
+    return tables + place.others or 1.0
 
 
 def ends(tensor: TensorInfo) -> bool:

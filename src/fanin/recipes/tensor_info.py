@@ -24,7 +24,6 @@ class TensorInfo:
         uses: what the forward pass does with it.
         native: the law of the model's own code, where known.
         computed: that code computes its values and draws nothing (sinusoids).
-        looks_up: the model looks tokens up in a table.
         tied_head: some lookup table of the model is also its output projection.
         head_scale: the number by which the input of that projection is multiplied.
         head_behind_norm: that projection reads a norm.
@@ -51,7 +50,6 @@ class TensorInfo:
     uses: tuple[Use, ...] = ()
     native: Initializer | None = None
     computed: bool = False
-    looks_up: bool = False
     tied_head: bool = False
     head_scale: float = 1.0
     head_behind_norm: bool = False

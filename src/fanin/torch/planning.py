@@ -107,7 +107,6 @@ def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
     tied = [found for found in uses.values() if {"embedding", "linear"} <= {use.op for use in found}]
     head = next((use for found in tied for use in found if use.op == "linear"), None)
     opened = openings(graph)
-    roles = {name: role(step.kind, uses[name]) for name, step in steps.items()}
     stacks: dict[str, int] = {}
     for place in graph.places.values():  # the last norm of a post-norm stack stands behind its branches: knows of none
         stacks[place.stack] = max(place.branches, stacks.get(place.stack, 0))
@@ -119,11 +118,10 @@ def _infos(steps: Plan, graph: Graph) -> tuple[TensorInfo, ...]:
             shape=step.shape,
             dtype=step.dtype,
             kind=step.kind,
-            role=roles[step.name],
+            role=role(step.kind, uses[step.name]),
             uses=uses[step.name],
             native=step.initializer,
             computed=isinstance(step.action, Replay),
-            looks_up="embedding" in roles.values(),
             tied_head=bool(tied),
             head_scale=1.0 if head is None else head.scaled,
             head_behind_norm=head is not None and head.behind_norm,
