@@ -103,7 +103,7 @@ def _paths(output: str) -> tuple[Path, ...]:
 
 
 def _resolved(store: Path | None) -> set[Path]:
-    from fanin.race.store import manifest
+    from fanin.race import manifest
 
     return set() if store is None else {store.resolve(), manifest(store).resolve()}
 

@@ -54,7 +54,7 @@ def images(
         path: folder of the files.
         train: how many images to train on, the first, classes in turn.
         test: how many images to test on, the first, classes in turn.
-        size: rows, averaged over square blocks of pixels; the blocks must divide the images of the files.
+        size: rows; averaged over square blocks of pixels, which must divide the images.
         flat: one row of numbers for each image.
 
     Raises:

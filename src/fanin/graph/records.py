@@ -96,8 +96,8 @@ class Place:
         normed: where norms stand: "before" the branch (it reads the stream through one), "after" its sum (the stream
             goes on through one); "" where neither is, or outside of branches.
         scaled: a learned factor (LayerScale, ReZero) multiplies the branch.
-        tables: the stream (for positions the sum that they are part of) starts as so many lookups, each counted with the
-            square of what it is multiplied by …
+        tables: the stream (for positions the sum that they are part of) starts as so many lookups, each counted with
+            the square of what it is multiplied by …
         positions: … plus so many added position parameters …
         others: … plus so many outputs of weights and norms, likewise; all three 0 where that was not followed.
         chain: 0-based ordinal in a chain of weights with nothing but nonlinearities between them; None outside.

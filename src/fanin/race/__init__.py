@@ -10,6 +10,7 @@ from fanin.race.run import Run
 from fanin.race.settings import Settings
 from fanin.race.standing import Standing
 from fanin.race.starts import Start
+from fanin.race.store import manifest as manifest
 
 __all__ = [
     "Choice",

@@ -23,6 +23,7 @@ from fanin.race.moment import Moment, Watch
 from fanin.race.result import RaceResult
 from fanin.race.settings import Settings
 from fanin.race.starts import Ground, Start, starts
+from fanin.race.targets import check_target
 from fanin.race.under_way import UnderWay
 from fanin.recipes import Recipe
 
@@ -74,8 +75,9 @@ def compare(
 
     Raises:
         ArgumentError: no start, two of one name, no seed, a seed twice, a budget too small for one step, a device that
-            is not there.
-        DataError: data that cannot be trained on, a model that does not fit it, a store of another race.
+            is not there or holds no values, a target that no score can reach.
+        DataError: data that cannot be trained on, a model that does not fit it or the batch size, a store of another
+            race.
         UnknownNameError: no recipe, model, data set or engine of that name.
         MissingExtraError: the data set's package is not installed.
         RaceInterrupted: Ctrl-C; has the result of what was finished.
@@ -99,9 +101,10 @@ def compare(
     check_device(device)
     watch(Moment("data", 0.0))
     track = course(data, lambda done, total: watch(Moment("data", done / total if total else 0.0)))
+    check_target(chosen.target, track.objective)
     called, factory = _model(model_factory, track, name)
     with torch.random.fork_rng():
-        kind = check_fit(factory, track, called or "the model")
+        kind = check_fit(factory, track, called or "the model", chosen.batch_size)
         ground, seeds_of_pilots = Ground(factory, track), _others(numbers, pilots)
         race = UnderWay(called or kind, racers, ground, numbers, seeds_of_pilots, chosen, engine, device, watch, budget)
         done = race.run(store, begun)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10
 from statistics import median_high, median_low
 
+from fanin.errors import ArgumentError
 from fanin.race.constant import Level
 from fanin.race.objective import Objective
 from fanin.race.result import TargetRule
@@ -15,6 +16,18 @@ from fanin.race.words import level_text
 
 _SHARE = 0.95
 _DUST = 1e-6  # of rounding
+
+
+def check_target(given: float | None, objective: Objective) -> None:
+    """Refuse what no score can reach; errors have no such bound.
+
+    Raises:
+        ArgumentError: an accuracy above 1.
+    """
+    if given is None or not objective.higher_is_better or given <= 1:
+        return
+    meant = f"; did you mean {given / 100:g}?" if given <= 100 else ", where 0.9 is 90%"  # percent
+    raise ArgumentError(f"target must be an {objective.score_name} from 0 to 1, got {given:g}{meant}")
 
 
 def resolved_target(
