@@ -24,6 +24,7 @@ def without_overwriting(graph: fx.Graph, model: nn.Module, value: Callable[[fx.N
         ArgumentError: a stored tensor is overwritten, or memory that is read later through another look at it.
     """
     order = {node: place for place, node in enumerate(graph.nodes)}
+    memory = {node: set(_memory(value(node))) for node in order}
     for node in graph.nodes:
         written = node.args[0] if node.args else None
         if not isinstance(written, fx.Node) or not _overwrites(node, model):
@@ -32,9 +33,8 @@ def without_overwriting(graph: fx.Graph, model: nn.Module, value: Callable[[fx.N
         where = f"{type(model).__name__} cannot be described: {word} overwrites"
         if written.op == "get_attr":
             raise ArgumentError(f"{where} the stored tensor {written.target!r}")
-        memory = set(_memory(value(written)))
         for other, place in order.items():
-            looks = place < order[node] and other is not written and memory & {*_memory(value(other))}
+            looks = place < order[node] and other is not written and memory[written] & memory[other]
             if looks and any(order[user] > order[node] for user in other.users):
                 raise ArgumentError(
                     f"{where} memory that {other.name} looks at, too, and that is read later: "
